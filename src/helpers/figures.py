@@ -35,7 +35,6 @@ WIDTH, HEIGHT = 6.4, 4.0  # inches; with 13 pt text a figure stays readable when
 SLIDER_KB = 600  # a page with a few sliders has to stay light
 
 _LINES = ["baseline", "l2", "l1", "test", "elastic_net", "validation", "train"]
-_DASHES = ["-", "--", "-.", ":", "-", "--", "-."]  # never by color alone
 _STYLE = {
     "font.size": 13,
     "axes.titlesize": 13,
@@ -47,7 +46,7 @@ _STYLE = {
     "lines.linewidth": 2,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.prop_cycle": cycler(color=[COLORS[r] for r in _LINES], linestyle=_DASHES),
+    "axes.prop_cycle": cycler(color=[COLORS[role] for role in _LINES]),
     "image.cmap": "cividis",
     "figure.facecolor": "white",  # opaque: the site shows figures on a light card in dark mode
     "savefig.facecolor": "white",
