@@ -1,0 +1,85 @@
+"""Build one edition of the book: lock, run Snakemake quietly, publish, and say where the site is.
+
+Usage: build.py EDITION [PROFILE]
+"""
+
+import fcntl
+import os
+import shutil
+import socket
+import sys
+from pathlib import Path
+
+from plan import ROOT, Plan, PlanError
+from helpers import provenance  # noqa: F401  (plan puts this checkout's helpers first)
+
+
+def take_lock(build):
+    """Wait until no other build of this edition runs; the returned file holds the lock while open."""
+    lock = open(build / "lock", "w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("Another build of this edition is running; waiting for it to end.", flush=True)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
+def run_snakemake(edition, profile, log):
+    """Run the workflow in this process and return its exit code; its chatter (stderr) goes to `log`."""
+    from snakemake.cli import main
+
+    os.environ["RT_BUILD"] = f"{socket.gethostname()}:{os.getpid()}"
+    folder = ROOT / "workflow"
+    terminal = os.dup(2)
+    with open(log, "w") as stream:
+        os.dup2(stream.fileno(), 2)
+    try:
+        main(["--snakefile", str(folder / "Snakefile"), "--directory", str(ROOT), "--config", f"edition={edition}",
+              "--profile", str(folder / "profiles" / profile)])
+    except SystemExit as end:
+        return end.code or 0
+    finally:
+        os.dup2(terminal, 2)
+    return 0
+
+
+def publish(plan):
+    """Point `site` to the finished site in one step, then delete what no present source leads to."""
+    link, fresh = plan.build / "site", plan.build / "site.new"
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(plan.site().relative_to(plan.build))
+    os.replace(fresh, link)
+    wanted = {plan.site(), *map(plan.executed, plan.notebooks)}
+    for old in [*(plan.build / "sites").iterdir(), *(plan.build / "executed").iterdir()]:
+        if old not in wanted:
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+    return link / "index.html"
+
+
+def build(edition, profile):
+    """Build, and return the exit code."""
+    try:
+        plan = Plan(edition)
+    except (PlanError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    if data := os.environ.get("REGULARIZATION_DATA"):
+        os.environ["REGULARIZATION_DATA"] = str(Path(data).resolve())
+    failures = plan.build / "failed"
+    shutil.rmtree(failures, ignore_errors=True)
+    failures.mkdir(parents=True)
+    log = plan.build / "snakemake.log"
+    with take_lock(plan.build):
+        code = run_snakemake(edition, profile, log)
+        if code == 0:
+            page = publish(plan).relative_to(ROOT)
+            print(f"The book is ready: open {page}, or run 'make serve' and visit http://localhost:8000")
+            return 0
+    reports = [file.read_text("utf-8") for file in sorted(failures.glob("*.txt"))]
+    print("\n".join(reports) or log.read_text("utf-8"), file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(build(sys.argv[1], (sys.argv[2:] or ["local"])[0]))

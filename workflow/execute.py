@@ -1,0 +1,119 @@
+"""Execute one page with papermill; the result appears under its final name only when it is complete.
+
+Usage: execute.py EDITION PAGE OUTPUT
+"""
+
+import os
+import re
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+from plan import ROOT, Plan
+
+# One thread per page: two pages run side by side, and sums do not depend on the number of cores.
+SETTINGS = {
+    "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1", "PYTHONHASHSEED": "0",
+}
+
+
+def end_with_the_build():
+    """Exit, and so end the kernel, soon after the build that started this process has been killed."""
+    import psutil
+
+    host, _, pid = os.environ.get("RT_BUILD", ":").partition(":")
+    if host != socket.gethostname():
+        return
+
+    def watch():
+        while psutil.pid_exists(int(pid)):
+            time.sleep(0.5)
+        for child in psutil.Process().children(recursive=True):
+            child.kill()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+class Progress:
+    """Prints which page runs and how far it is, at most every five seconds."""
+
+    def __init__(self, page):
+        self.page, self.start, self.last, self.cell = page, time.time(), time.time(), None
+
+    def say(self, text):
+        """Print one line with the page and the seconds since its start."""
+        print(f"{self.page:<28} {time.time() - self.start:5.0f} s  {text}", flush=True)
+        self.last = time.time()
+
+    def cell_starts(self, number, total, name):
+        """Remember the running cell, and print it now and then."""
+        self.cell = f"cell {number} of {total} (id {name})"
+        if time.time() - self.last >= 5:
+            self.say(self.cell)
+
+
+def reporting_engine(progress):
+    """Return papermill's own engine, made to tell `progress` when a cell starts."""
+    from papermill.engines import NBClientEngine
+
+    class Engine(NBClientEngine):
+        @classmethod
+        def execute_managed_notebook(cls, nb_man, *args, **kwargs):
+            announce = nb_man.cell_start
+
+            def cell_start(cell, cell_index=None, **more):
+                progress.cell_starts(cell_index + 1, len(nb_man.nb.cells), cell.id)
+                return announce(cell, cell_index, **more)
+
+            nb_man.cell_start = cell_start
+            return super().execute_managed_notebook(nb_man, *args, **kwargs)
+
+    return Engine
+
+
+def explain(error, progress):
+    """Return what a reader needs to find the fault; the last line names page, cell and error."""
+    trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(getattr(error, "traceback", None) or []))
+    name, value = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error))
+    value = re.sub(r"\x1b\[[0-9;]*m", "", value).strip()
+    return f"{trace}\n\n{progress.page} failed in {progress.cell or 'preparation'}: {name}: {value}\n".lstrip()
+
+
+def execute(edition, page, output):
+    """Run a page to a temporary file, then rename it to `output`; return the exit code."""
+    import papermill
+    from papermill.engines import papermill_engines
+
+    plan, progress = Plan(edition), Progress(page)
+    if plan.executed(page) != output:
+        raise SystemExit(f"{page} changed after the build had started; run it again.")
+    os.environ.update(SETTINGS, RT_EDITION=edition, RT_KEY=plan.keys[page], PYTHONPATH=str(ROOT / "src"),
+                      IPYTHONDIR=str(ROOT / "build" / "ipython"))
+    papermill_engines.register("reporting", reporting_engine(progress))
+    failed = plan.build / "failed" / page
+    part = output.with_name(f".{page}-{os.getpid()}.ipynb")
+    progress.say("starts")
+    try:
+        papermill.execute_notebook(str(plan.notebooks[page]), str(part), parameters=plan.parameters[page],
+                                   engine_name="reporting", kernel_name="python3", progress_bar=False)
+        if Plan(edition).executed(page) != output:
+            raise RuntimeError("the page, or a helper it imports, was edited while it ran; build again")
+    except Exception as error:
+        failed.parent.mkdir(parents=True, exist_ok=True)
+        failed.with_suffix(".txt").write_text(explain(error, progress), "utf-8")
+        if part.exists():
+            os.replace(part, failed.with_suffix(".ipynb"))
+        progress.say(f"FAILED in {progress.cell or 'preparation'}")
+        return 1
+    os.replace(part, output)
+    progress.say("done")
+    return 0
+
+
+if __name__ == "__main__":
+    end_with_the_build()
+    sys.exit(execute(sys.argv[1], sys.argv[2], Path(sys.argv[3])))
