@@ -26,10 +26,11 @@ serve:
 clean:
 	rm -rf build .snakemake .pytest_cache
 
-# The stamp is written last, so an installation that was cut short starts again.
+# The stamp goes first and comes last: an installation that was cut short starts again from nothing.
 $(READY): requirements.lock pyproject.toml
-	@rm -f $@
-	@$(PYTHON) -m venv .venv --clear --upgrade-deps || $(PYTHON) -m venv .venv --clear
-	@.venv/bin/python -m pip install --quiet uv
+	@echo "Installing into .venv"
+	@if [ -f $@ ]; then rm $@; else $(PYTHON) -m venv --clear .venv; fi
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv
 	@.venv/bin/uv pip sync --quiet --require-hashes requirements.lock
+	@.venv/bin/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

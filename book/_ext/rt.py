@@ -54,7 +54,7 @@ def badge(name, board, pages):
     word = board.word(name)
     inner = nodes.inline("", f"{ICONS[kind(word)]} {word}", classes=["rt-word", f"rt-verdict-{kind(word)}"])
     page = pages.get(board.found[name]["page"]) if name in board.found else None
-    return CardLink("", inner, page=page, name=name) if page else inner
+    return CardLink("", "", inner, page=page, name=name) if page else inner
 
 
 class CardLink(nodes.Inline, nodes.TextElement):

@@ -2,7 +2,7 @@
 
 The key of a page covers all that can change its numbers: its code cells, its parameters, the helper
 modules it imports (directly or not), the claims it is judged by, and the locked versions. Data are
-covered too, since `helpers.data` pins their hashes in its own source.
+covered too, since the hashes that `helpers.data` pins stand in a file beside it.
 """
 
 import ast
@@ -82,10 +82,12 @@ def closure(notebook, package=PACKAGE):
 def key(notebook, parameters, package=PACKAGE, lock=ROOT / "requirements.lock"):
     """Return the key of a page, 64 hexadecimal digits, for a dict of parameters that differ from the defaults.
 
-    Prose, outputs and cosmetic tags do not count. A page that judges claims depends on the register
+    Prose, outputs and cosmetic tags do not count. A YAML file of the package counts where a module names it. A page that judges claims depends on the register
     of its whole chapter, whose pages share one error rate.
     """
     files = closure(notebook, package)
+    texts = [file.read_text("utf-8") for file in files]
+    files += [file for file in sorted(package.glob("*.yml")) if any(file.name in text for text in texts)]
     if package / "registry.py" in files:
         files += sorted((package / "register").glob(f"{Path(notebook).name[:2]}*.yml"))
     cells = [(name, source, sorted({"parameters", "raises-exception"} & set(tags)))
