@@ -29,12 +29,18 @@ class RegisterError(ValueError):
         return [f"RegisterError: {self}"]
 
 
+def _by_data_set(value):
+    return value if isinstance(value, dict) else {"*": value}
+
+
+def _pick(by_data_set, dataset, what):
+    if "*" not in by_data_set and dataset not in by_data_set:
+        raise RegisterError(f"the register fixes {what} for {', '.join(by_data_set)}, but the data set is {dataset!r}")
+    return by_data_set.get(dataset, by_data_set.get("*"))
+
+
 def _as_list(value):
     return value if isinstance(value, list) else [value]
-
-
-def _by_data_set(margin):
-    return margin if isinstance(margin, dict) else {"*": margin}
 
 
 def _as_chapter(value):
@@ -54,7 +60,8 @@ class Statement(BaseModel):
 
     The numbers given to the judge are signed so that the claim predicts > 0 for `contrast` in `metric`
     (direction "+"), or lies near 0 (direction "0", kind equivalence). `margin` is on the scale of the
-    metric: one number, or one by data set (kept as a mapping, "*" for all). `unit_label` is the unit shown: "pp" and "%" show fractions
+    metric. Margin and conditions are one value or one by data set ("*" stands for all). `unit_label` is the unit
+    shown: "pp" and "%" show fractions
     times 100; "×" says that numbers and margin are natural logs of ratios and shows ratios.
     """
 
@@ -68,8 +75,8 @@ class Statement(BaseModel):
     direction: Literal["+", "0"] | None = None
     margin: Annotated[dict[str, Amount], BeforeValidator(_by_data_set)] = {}
     unit_label: str = ""
-    unit: Literal["seed", "split", "resample"] = "seed"
-    conditions: list[Text] | dict[str, list[Text]] = []
+    unit: Literal["seed", "split", "resample", "block"] = "seed"
+    conditions: Annotated[dict[str, list[Text]], BeforeValidator(_by_data_set)] = {}
     published: Published | None = None
     checked: bool = False
     reason: str = ""
@@ -98,15 +105,11 @@ class Statement(BaseModel):
 
     def margin_for(self, dataset: str | None) -> float:
         """The margin for a data set, on the scale of the metric; RegisterError if none was fixed for it."""
-        if not self.margin or "*" in self.margin:
-            return self.margin.get("*", 0.0)
-        if dataset not in self.margin:
-            raise RegisterError(f"the register fixes a margin for {', '.join(self.margin)}, but the data set is {dataset!r}")
-        return self.margin[dataset]
+        return _pick(self.margin, dataset, "a margin") if self.margin else 0.0
 
     def conditions_for(self, dataset: str | None) -> list[str]:
-        """The registered conditions for a data set (empty: none registered)."""
-        return self.conditions if isinstance(self.conditions, list) else self.conditions.get(dataset, [])
+        """The registered conditions for a data set (empty: the claim has none); RegisterError as for the margin."""
+        return _pick(self.conditions, dataset, "conditions") if self.conditions else []
 
     @property
     def fingerprint(self) -> str:
