@@ -1,0 +1,80 @@
+"""Random masks from counters: dropout, DropConnect and Gaussian noise without a generator's state.
+
+A random word is a hash of *where* it is used: the model's seed, the layer (``stream``), the training
+step, and the position of the element. So a mask can be computed again at any time, two models with one
+seed see the same mask, and a compiled loop needs no generator state (which XLA makes very slow on a
+CPU). The hash is the three-round integer mixer ``triple32`` of Wellons (2018), keyed before each round.
+Its quality is proved in ``tests/test_masks.py``.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+_ROUNDS = ((11, 0xED5AD4BB), (15, 0xAC4C1B51), (14, 0x31848BAB))
+
+
+def _word(value):
+    return tf.cast(tf.convert_to_tensor(value), tf.uint32)
+
+
+def _mix(x, keys=(None, None, None)):
+    """Return ``x`` (uint32, any shape) mixed so that every input bit flips each output bit half the time."""
+    shift_right, xor = tf.bitwise.right_shift, tf.bitwise.bitwise_xor
+    x = xor(x, shift_right(x, _word(17)))
+    for key, (shift, factor) in zip(keys, _ROUNDS):
+        if key is not None:
+            x = x + key
+        x = x * _word(np.uint32(factor))
+        x = xor(x, shift_right(x, _word(shift)))
+    return x
+
+
+def bits(seed, stream, step, shape):
+    """Return independent uniform 32-bit words.
+
+    Parameters
+    ----------
+    seed : int or integer tensor, any shape ``s``
+    stream : int
+        What the words are for; give every layer its own.
+    step : int or scalar tensor
+        The training step.
+    shape : tuple of int
+        The shape wanted for each seed.
+
+    Returns
+    -------
+    uint32 tensor of shape ``s + shape``
+    """
+    seed = _word(seed)
+    place = _mix(_word(step) + _mix(_word(stream) + _word(0x9E3779B9)))
+    keys = [_mix(seed + _mix(place + _word(k))) for k in (1, 2, 3)]
+    keys = [tf.reshape(k, seed.shape + (1,) * len(shape)) for k in keys]
+    counter = tf.reshape(tf.range(int(np.prod(shape)), dtype=tf.int32), shape)
+    return _mix(_word(counter), keys)
+
+
+def keep(words, rate):
+    """Return True where an element is kept: each independently with probability 1 − ``rate``.
+
+    ``words`` are uint32 of any shape, ``rate`` in [0, 1) broadcasts against them. One word serves any
+    rate, so the elements dropped at a low rate are among those dropped at a higher one.
+    """
+    return words >= tf.cast(tf.cast(rate, tf.float32) * 2.0**32, tf.uint32)
+
+
+def scaled(words, rate):
+    """Return the inverted-dropout mask: 0 with probability ``rate``, else 1 / (1 − ``rate``) (mean 1).
+
+    The scaling is Keras's (Srivastava et al. 2014, section 10): nothing is rescaled at test time.
+    """
+    rate = tf.cast(rate, tf.float32)
+    return tf.where(keep(words, rate), 1.0 / (1.0 - rate), 0.0)
+
+
+def normal(seed, stream, step, shape):
+    """Return standard normal float32 numbers of shape ``seed.shape + shape`` (Box and Muller 1958)."""
+    first, second = (bits(seed, s, step, shape) for s in (2 * stream, 2 * stream + 1))
+    # 24 bits fit a float32 exactly; the half keeps the logarithm's argument above zero.
+    unit = [(tf.cast(tf.bitwise.right_shift(b, _word(8)), tf.float32) + 0.5) * 2.0**-24 for b in (first, second)]
+    return tf.sqrt(-2.0 * tf.math.log(unit[0])) * tf.cos(2.0 * np.pi * unit[1])

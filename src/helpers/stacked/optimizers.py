@@ -1,0 +1,94 @@
+"""Update rules of Keras's optimizers, for weights with one hyper-parameter per model.
+
+Every rule is written as Keras writes it (``keras/src/optimizers``), so that a stacked model takes the
+same steps as its own ``fit``.
+"""
+
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from .settings import nearest
+
+
+class Optimizer(NamedTuple):
+    """What all models share (``kind`` is 'sgd' or 'adam') and the defaults of what they need not share."""
+
+    kind: str
+    learning_rate: float
+    momentum: float = 0.0
+    nesterov: bool = False
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-7
+    weight_decay: float = 0.0
+
+
+_NAMED = {
+    "sgd": keras.optimizers.SGD,
+    "momentum": lambda momentum=0.9, **kw: keras.optimizers.SGD(momentum=momentum, **kw),
+    "nesterov": lambda momentum=0.9, **kw: keras.optimizers.SGD(momentum=momentum, nesterov=True, **kw),
+    "adam": keras.optimizers.Adam,
+    "adamw": keras.optimizers.AdamW,
+}
+_FIELDS = ("learning_rate", "momentum", "nesterov", "beta_1", "beta_2", "epsilon", "weight_decay")
+
+
+def read(optimizer, **options):
+    """Return the ``Optimizer`` for a name ('sgd', 'momentum', 'nesterov', 'adam', 'adamw') or a Keras optimizer.
+
+    ``options`` are Keras's own arguments; those left out keep Keras's defaults.
+
+    Raises
+    ------
+    ValueError
+        For a name that is not known, or an option of Keras that the stack does not have.
+    """
+    if isinstance(optimizer, str):
+        if optimizer.lower() not in _NAMED:
+            raise ValueError(f"Unknown optimizer {optimizer!r}; the stack has {', '.join(_NAMED)}.{nearest(optimizer, _NAMED)}")
+        optimizer = _NAMED[optimizer.lower()](**options)
+    elif options:
+        raise ValueError(f"Give {', '.join(options)} to the Keras optimizer itself.")
+    if type(optimizer) not in (keras.optimizers.SGD, keras.optimizers.Adam, keras.optimizers.AdamW):
+        raise ValueError(f"The stack has SGD, Adam and AdamW, not {type(optimizer).__name__}.")
+    config = optimizer.get_config()
+    for name in ("clipnorm", "global_clipnorm", "clipvalue", "use_ema", "amsgrad", "gradient_accumulation_steps"):
+        if config.get(name):
+            raise ValueError(f"The stack does not have the optimizer's option {name}={config[name]!r}.")
+    if not isinstance(config["learning_rate"], (int, float)):
+        raise ValueError("learning_rate must be a number for the stack, not a schedule.")
+    found = {k: config[k] for k in _FIELDS if config.get(k) is not None}
+    return Optimizer(kind="sgd" if "momentum" in config else "adam", **found)
+
+
+def update(rule, w, g, slots, step, hyper):
+    """Return the new weights and slots after one step.
+
+    Parameters
+    ----------
+    rule : Optimizer
+    w, g : float32 tensors, models first
+        Weights and the gradient of loss plus penalty.
+    slots : list of tensors like ``w``
+        Adam's two moments; the momentum of SGD, or nothing where no model has any.
+    step : float32 scalar
+        Number of this step, from 1.
+    hyper : dict of tensors that broadcast against ``w``
+        ``learning_rate``, ``momentum`` and, where any model has it, ``weight_decay``.
+    """
+    lr = hyper["learning_rate"]
+    if "weight_decay" in hyper:
+        w = w - w * hyper["weight_decay"] * lr
+    if rule.kind == "adam":
+        m, v = slots
+        alpha = lr * tf.sqrt(1.0 - tf.pow(rule.beta_2, step)) / (1.0 - tf.pow(rule.beta_1, step))
+        m = m + (g - m) * (1.0 - rule.beta_1)
+        v = v + (g * g - v) * (1.0 - rule.beta_2)
+        return w - m * alpha / (tf.sqrt(v) + rule.epsilon), [m, v]
+    if not slots:
+        return w - g * lr, []
+    (m,) = slots
+    m = m * hyper["momentum"] - g * lr
+    return w + (m * hyper["momentum"] - g * lr if rule.nesterov else m), [m]

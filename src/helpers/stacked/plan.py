@@ -1,0 +1,62 @@
+"""Which models train together: rectangles of models that share examples, sized for the cache."""
+
+from math import ceil
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Block(NamedTuple):
+    """Models that are trained by one compiled call.
+
+    ``models`` [G, K] are row numbers of the settings; row g shares its examples. Where the rectangle is
+    larger than what is left, ``real`` is False and the entry repeats another model.
+    """
+
+    models: np.ndarray
+    real: np.ndarray
+
+
+def cache_bytes():
+    """Return the size of the last-level cache (32 MiB where the system does not tell)."""
+    try:
+        return int(Path("/sys/devices/system/cpu/cpu0/cache/index3/size").read_text().strip().rstrip("K")) * 1024
+    except (OSError, ValueError):
+        return 32 * 2**20
+
+
+def blocks(groups, most):
+    """Return the blocks of one architecture.
+
+    Parameters
+    ----------
+    groups : list of (size, models)
+        Models that share their examples; ``size`` is their number of training rows. A block never mixes
+        sizes, so that all its models take the same number of steps.
+    most : int
+        The largest number of models that fit the cache together.
+    """
+    found = []
+    for count in sorted({len(models) for _, models in groups}):
+        alike = [(size, models) for size, models in groups if len(models) == count]
+        width = ceil(count / ceil(count / most))
+        pieces = {}
+        for size, models in alike:
+            pieces.setdefault(size, []).extend(models[i : i + width] for i in range(0, count, width))
+        largest = max(len(p) for p in pieces.values())
+        height = ceil(largest / ceil(largest / max(1, most // width)))
+        for same_size in pieces.values():
+            found += [_rectangle(same_size[i : i + height], height, width) for i in range(0, len(same_size), height)]
+    return found
+
+
+def _rectangle(pieces, height, width):
+    models = np.full((height, width), pieces[0][0])
+    real = np.zeros((height, width), bool)
+    for row, piece in enumerate(pieces):
+        models[row] = piece[0]
+        models[row, : len(piece)] = piece
+        real[row, : len(piece)] = True
+    # A spare row repeats the first one; all models of a row must share their examples.
+    return Block(models, real)
