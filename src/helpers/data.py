@@ -1,33 +1,18 @@
-"""Named data sets, found, verified, split, and drawn per seed.
+"""Named data sets: verified, split once, drawn per seed.
 
-Order of places: the folder named by the environment variable REGULARIZATION_DATA, the user cache,
-Keras's cache, then the download. Whatever the place, the bytes are checked against `datasets.yml`.
-`python -m helpers.data` tells what is available where.
+`python -m helpers.data` tells what is available where; the places and their order are in
+`helpers.store`.
 """
 
 import gzip
 import hashlib
-import os
+import json
 from dataclasses import dataclass
-from difflib import get_close_matches
-from functools import cache
-from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
 
 import numpy as np
-import platformdirs
-import yaml
 
-VARIABLE = "REGULARIZATION_DATA"
-
-
-class DataError(ValueError):
-    """A data set is unknown, damaged or not the one the register names."""
-
-
-class DataUnavailable(DataError):
-    """A data set is neither on this machine nor to be had from the network now."""
+from helpers import store
+from helpers.store import DataError, DataUnavailable, names
 
 
 @dataclass(frozen=True)
@@ -46,7 +31,7 @@ class Dataset:
 
     name: str
     source: str
-    sha256: str  # of the list of the checksums in datasets.yml
+    sha256: str  # of the set's entry of checksums in datasets.yml, which were verified one by one
     x: np.ndarray | None = None
     y: np.ndarray | None = None
     x_train: np.ndarray | None = None
@@ -56,93 +41,6 @@ class Dataset:
     x_test: np.ndarray | None = None
     y_test: np.ndarray | None = None
     feature_names: tuple[str, ...] | None = None
-
-
-@cache
-def _register():
-    return yaml.safe_load((Path(__file__).parent / "datasets.yml").read_text(encoding="utf-8"))
-
-
-def names():
-    """Names of the data sets, in the register's order."""
-    return list(_register())
-
-
-def _entry(name):
-    if name not in _register():
-        near = get_close_matches(str(name), names(), 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise DataError(f"name is {name!r}: a data set is one of {', '.join(names())}{hint}")
-    return _register()[name]
-
-
-def _places():
-    """Place → folder, in the order in which they are searched."""
-    places = {}
-    if folder := os.environ.get(VARIABLE):
-        if not Path(folder).is_dir():
-            raise DataError(f"{VARIABLE} is {folder!r}: it has to name an existing folder.")
-        places[VARIABLE] = Path(folder)
-    places["user cache"] = platformdirs.user_cache_path("regularization-on-trial")
-    places["Keras's cache"] = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "datasets"
-    return places
-
-
-def _found(entry):
-    """(place, folder) of the first place that holds all files of a data set, or None."""
-    for place, folder in _places().items():
-        if all((folder / file).is_file() for file in entry["files"]):
-            return place, folder
-    return None
-
-
-def _read(folder, entry):
-    """Arrays of an .npz; of any other file its bytes, keyed by the file's name."""
-    arrays = {}
-    for file in entry["files"]:
-        if file.endswith(".npz"):
-            try:
-                with np.load(folder / file, allow_pickle=False) as archive:
-                    arrays |= {key: archive[key] for key in archive.files}
-            except Exception as error:  # numpy and zipfile raise many kinds for a damaged file
-                raise DataError(f"{folder / file} cannot be read ({error}): replace it.") from error
-        else:
-            arrays[file] = np.fromfile(folder / file, dtype=np.uint8)
-    return arrays
-
-
-def _verify(where, entry, arrays):
-    """Raise DataError naming what is damaged, what was expected and what was found."""
-    for key, expected in entry["arrays"].items():
-        if key not in arrays:
-            raise DataError(f"{where}: {key!r} is missing, found {', '.join(arrays) or 'nothing'}.")
-        array = np.ascontiguousarray(arrays[key])
-        kind, _, digest = expected["sha256"].rpartition(":")
-        found = {"sha256": hashlib.new(kind or "sha256", array.tobytes()).hexdigest()}
-        wanted = {"sha256": digest}
-        if "shape" in expected:
-            found |= {"shape": list(array.shape), "dtype": array.dtype.str.lstrip("<|")}
-            wanted |= {"shape": expected["shape"], "dtype": np.dtype(expected["dtype"]).str.lstrip("<|")}
-        for what in wanted:
-            if found[what] != wanted[what]:
-                label = kind.upper() or "SHA-256" if what == "sha256" else what
-                raise DataError(
-                    f"{where}: {key!r} has {label} {found[what]}, expected {wanted[what]}; "
-                    "this is not the data set that the book was written with."
-                )
-
-
-def _embedded(name):
-    """Raw arrays of a data set that comes with an installed library."""
-    if name in ("sunspots", "co2"):
-        from statsmodels import datasets
-
-        return {"data": getattr(datasets, name).load_pandas().data.to_numpy()}
-    from sklearn import datasets
-
-    options = {"scaled": False} if name == "diabetes" else {}
-    bunch = getattr(datasets, f"load_{name}")(**options)
-    return {"data": bunch.data, "target": bunch.target}
 
 
 def load(name):
@@ -164,20 +62,9 @@ def load(name):
     DataUnavailable
         Not on this machine and the download failed.
     """
-    entry = _entry(name)
-    if "library" in entry:
-        arrays = _embedded(name)
-        _verify(f"{entry['library']}'s {name}", entry, arrays)
-    else:
-        if _found(entry) is None:
-            from helpers import downloads
-
-            downloads.fetch(name, entry, _places()["user cache"])
-        _, folder = _found(entry)
-        arrays = _read(folder, entry)
-        _verify(folder / entry["files"][0], entry, arrays)
-    sums = "".join(f"{key} {part['sha256']}\n" for key, part in entry["arrays"].items())
-    return Dataset(name, entry["source"], hashlib.sha256(sums.encode()).hexdigest(), **_parts(name, arrays))
+    entry, arrays = store.register_entry(name), store.raw(name)
+    listed = json.dumps(entry["arrays"], sort_keys=True)
+    return Dataset(name, entry["source"], hashlib.sha256(listed.encode()).hexdigest(), **_parts(name, arrays))
 
 
 def _parts(name, raw):
@@ -310,35 +197,15 @@ def check_available(name, timeout=3.0):
     DataUnavailable
         With what to do instead.
     """
-    _where(name, timeout)
-
-
-def _where(name, timeout=3.0):
-    """Where a data set would come from now."""
-    entry = _entry(name)
-    if "library" in entry:
-        return entry["library"]
-    if found := _found(entry):
-        return found[0]
-    url = entry["origin"][0]
-    host = urlsplit(url).netloc
-    try:
-        with urlopen(Request(url, method="HEAD"), timeout=timeout):
-            return f"download from {host}"
-    except OSError:
-        raise DataUnavailable(
-            f"data set {name!r} is neither in the folder {VARIABLE} names "
-            f"({os.environ.get(VARIABLE, 'unset')}) nor in a cache, and {host} cannot be reached: "
-            f"set {VARIABLE} to a folder with {' and '.join(entry['files'])}, or use dataset='digits'."
-        ) from None
+    store.where(name, timeout)
 
 
 def main():
     """Print name, shape and place of every data set."""
     for name in names():
-        shapes = [str(tuple(part["shape"])) for part in _entry(name)["arrays"].values() if "shape" in part]
+        shapes = [str(tuple(part["shape"])) for part in store.register_entry(name)["arrays"].values() if "shape" in part]
         try:
-            place = _where(name)
+            place = store.where(name)
         except DataError as error:
             place = "not available" if isinstance(error, DataUnavailable) else str(error)
         print(f"{name:<14} {shapes[0] if shapes else '':<16} {place}")

@@ -1,4 +1,4 @@
-"""Data sets from their public origins into a cache; called by `helpers.data` alone.
+"""Data sets from their public origins into a cache; called by `helpers.store` alone.
 
 The folder that is written has the layout of REGULARIZATION_DATA, and nothing is written before
 its bytes have been verified.
@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers import data
+from helpers.store import DataUnavailable, verify
 
 AML = [*range(28, 39), *range(50, 55), 57, 58, *range(60, 67)]  # patients, Golub et al. (1999)
 
 
 def fetch(name, entry, folder):
-    """Download a data set, verify it, and store it where `data.load` looks.
+    """Download a data set, verify it, and store it where `helpers.store` looks.
 
     Parameters
     ----------
@@ -31,9 +31,9 @@ def fetch(name, entry, folder):
 
     Raises
     ------
-    data.DataUnavailable
+    DataUnavailable
         When the download fails, with the reason.
-    data.DataError
+    DataError
         When what came is not what the register names; nothing is kept.
     """
     try:
@@ -47,8 +47,8 @@ def fetch(name, entry, folder):
             paths = [_retrieve(url, temporary) for url in entry["origin"]]
             arrays = {"leukemia": _leukemia, "rt_polarity": _rt_polarity}[name](*paths)
     except Exception as error:  # Keras, pooch and requests each raise kinds of their own
-        raise data.DataUnavailable(f"data set {name!r} cannot be downloaded: {error}") from error
-    data._verify(entry["origin"][0], entry, arrays)
+        raise DataUnavailable(f"data set {name!r} cannot be downloaded: {error}") from error
+    verify(entry["origin"][0], entry, arrays)
     folder.mkdir(parents=True, exist_ok=True)
     for file in entry["files"]:
         partial = folder / f"{file}.{os.getpid()}.partial"
