@@ -6,14 +6,12 @@ Colors come from the site's style sheet through class names; without it a card i
 import math
 from html import escape
 
-import numpy as np
-
+from .effects import drawing, estimate_text, level, margin_text, zero
 from .statistics import MIN_SEEDS, clopper_pearson
-from .verdicts import FAILS, HOLDS, Finding, Verdict, p_value
+from .verdicts import FAILS, HOLDS, NEGLIGIBLE, NO_EFFECT, OPPOSITE, Verdict, p_value
 
 MIME = "application/vnd.regularization-on-trial.verdict+json"
 ICONS = {"HOLDS": "✓", "FAILS": "✗", "CONDITIONAL": "◐", "INCONCLUSIVE": "?", "UNTESTABLE": "∅"}
-WIDTH, ROW, LABEL = 480, 34, 18  # drawing, in its own units
 
 
 def bundle(verdict: Verdict) -> dict:
@@ -31,63 +29,22 @@ def icon(word: str) -> str:
     return ICONS[word.split()[0]]
 
 
-class Unit:
-    """Turns numbers on the scale of the metric into the unit a reader knows, with digits that fit the interval."""
-
-    def __init__(self, label: str, resolution: float):
-        self.label = label
-        self.scale = 100 if label in ("pp", "%") else 1
-        size = resolution * self.scale
-        self.digits = 3 if not size else min(max(1 - math.floor(math.log10(size)), 0), 6)
-
-    def __call__(self, value: float, sign: bool = True) -> str:
-        """`value` with its unit, for instance "+1.25 pp" or "×1.08" (from its log)."""
-        if self.label == "×":
-            return f"×{math.exp(value):.{max(self.digits, 2)}f}"
-        number = f"{value * self.scale:{'+' if sign else ''}.{self.digits}f}".replace("-", "−")
-        if not float(number.replace("−", "-")) and value:
-            number = f"{value * self.scale:{'+' if sign else ''}.1g}".replace("-", "−")
-        return f"{number} {self.label}".rstrip()
-
-
-def _unit(verdict, finding: Finding) -> Unit:
-    return Unit(verdict.statement.unit_label, finding.interval.half_width or abs(finding.interval.estimate))
-
-
-def _level(alpha) -> str:
-    return f"{100 * (1 - alpha):.4g} %"
-
-
-def estimate_text(verdict: Verdict, finding: Finding) -> str:
-    """Estimate and interval with its level, in the reader's unit."""
-    unit, interval = _unit(verdict, finding), finding.interval
-    return f"{unit(interval.estimate)}, {_level(interval.alpha)} interval from {unit(interval.low)} to {unit(interval.high)}"
-
-
-def margin_text(verdict: Verdict) -> str:
-    """The registered margin in the reader's unit."""
-    margin = verdict.statement.margin_for(verdict.dataset)
-    return Unit(verdict.statement.unit_label, margin)(margin, sign=False)
-
-
 def _because(verdict, finding) -> str:
     """Why one contrast has its word."""
     word, interval, margin = finding.word, finding.interval, margin_text(verdict)
-    inner = _level(finding.inner.alpha)
+    inner = level(finding.inner.alpha)
     if interval.n < MIN_SEEDS:
         return f"{interval.n} {verdict.statement.unit}s are too few; a verdict needs at least {MIN_SEEDS}"
     if finding.rule == "equivalence":
-        where = {HOLDS: f"the {inner} interval lies inside ±{margin}", FAILS: f"the whole interval lies beyond {margin}"}
+        where = {HOLDS: f"the {inner} interval lies inside the margin of {margin}",
+                 FAILS: f"the whole interval lies outside the margin of {margin}"}
         return where.get(word, f"the interval reaches across the margin of {margin}")
-    if finding.rule == "not worse":
-        where = {HOLDS: "less than", FAILS: "more than"}
-        return f"worse than the best by {where[word]} {margin}" if word in where else f"loss to the best may or may not be {margin}"
     return {
-        HOLDS: f"the whole interval lies above 0 and the estimate reaches the margin of {margin}",
-        "HOLDS (negligible)": f"the whole interval lies above 0, but the estimate is below the margin of {margin}",
-        "FAILS (opposite)": "the whole interval lies below 0, the opposite of what the claim predicts",
-        "FAILS (no effect)": f"the {inner} interval lies inside ±{margin}: no effect of practical size",
-    }.get(word, "the interval includes 0 and also effects that would matter")
+        HOLDS: f"the whole interval lies above {zero(verdict)} and the estimate reaches the margin of {margin}",
+        NEGLIGIBLE: f"the whole interval lies above {zero(verdict)}, but the estimate is inside the margin of {margin}",
+        OPPOSITE: f"the whole interval lies below {zero(verdict)}, the opposite of what the claim predicts",
+        NO_EFFECT: f"the {inner} interval lies inside the margin of {margin}: no effect of practical size",
+    }.get(word, f"the interval includes {zero(verdict)} as well as effects that would matter")
 
 
 def reason(verdict: Verdict) -> str:
@@ -188,52 +145,6 @@ def to_html(verdict: Verdict) -> str:
         f"<strong>{escape(verdict.word)}</strong></p>"
         f'<p class="rt-card-reason">{escape(reason(verdict))}</p>'
         f'{drawing(verdict)}<dl class="rt-card-facts">{rows}</dl>{status}</div>'
-    )
-
-
-def drawing(verdict: Verdict) -> str:
-    """Each contrast with its interval against 0 and ±margin as inline SVG; empty where nothing was estimated."""
-    findings = verdict.findings
-    if not findings:
-        return ""
-    margin = findings[0].margin
-    ends = [x for f in findings for x in (f.interval.low, f.interval.high, *f.values, -margin, margin, 0.0)]
-    low, high = min(ends), max(ends)
-    pad = 0.06 * (high - low) or 1.0
-    place = lambda x: round(WIDTH * (x - low + pad) / (high - low + 2 * pad), 1)
-    height = ROW * len(findings) + LABEL
-    named = len(findings) > 1
-    unit = _unit(verdict, max(findings, key=lambda f: f.interval.half_width))
-    seen = "; ".join(f"{f.name + ': ' if f.name else ''}{estimate_text(verdict, f)}" for f in findings)
-    title = escape(f"{seen}; margin ±{margin_text(verdict)}.")
-    parts = [
-        f'<svg class="rt-effect" role="img" aria-label="{title}" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
-        f'style="max-width:100%;height:auto" fill="currentColor" stroke="currentColor"><title>{title}</title>',
-        f'<rect class="rt-margin" x="{place(-margin)}" width="{max(place(margin) - place(-margin), 0):.1f}" y="0" '
-        f'height="{height - LABEL}" fill-opacity="0.12" stroke="none"/>',
-        f'<line class="rt-zero" x1="{place(0)}" x2="{place(0)}" y1="0" y2="{height - LABEL}" stroke-dasharray="3 3"/>',
-    ]
-    for row, finding in enumerate(findings):
-        parts.append(_row(finding, place, ROW * row + (24 if named else ROW / 2), named))
-    labels = [(0.0, "0" if unit.label != "×" else "×1")]
-    if margin and place(margin) - place(0) > 40:
-        labels += [(margin, unit(margin)), (-margin, unit(-margin))]
-    parts += [f'<text x="{place(x)}" y="{height - 4}" font-size="12" text-anchor="middle" stroke="none">{escape(text)}</text>'
-              for x, text in labels]
-    return "".join(parts) + "</svg>"
-
-
-def _row(finding, place, y, named) -> str:
-    """One contrast: thin line (sign), thick line (size), the estimate, and a tick per seed."""
-    line = '<line class="rt-{}" x1="{}" x2="{}" y1="{y}" y2="{y}" stroke-width="{}"/>'
-    interval, inner = finding.interval, finding.inner
-    ticks = "".join(f"M{place(value)} {y - 7}v-4" for value in finding.values)
-    label = f'<text x="4" y="{y - 12}" font-size="12" stroke="none">{escape(finding.name)}</text>' if named else ""
-    return (
-        f'<path class="rt-seeds" d="{ticks}" opacity="0.55" fill="none"/>'
-        + line.format("interval", place(interval.low), place(interval.high), 1.5, y=y)
-        + line.format("inner", place(inner.low), place(inner.high), 5, y=y)
-        + f'<circle class="rt-estimate" cx="{place(interval.estimate)}" cy="{y}" r="5" stroke="none"/>' + label
     )
 
 

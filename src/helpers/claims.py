@@ -55,15 +55,14 @@ class Docket:
             near = get_close_matches(id, self.statements, n=1, cutoff=0)[0]
             raise DocketError(f"{id!r} is not on page {self.page}; the nearest is {near!r}")
         case = dict(values=values, n_train=n_train, n_test=n_test, note=note)
-        self.verdicts[id] = self._verdict(id, case, self.alpha)
+        self.verdicts[id] = self._verdict(id, case, alpha=self.alpha)
         self._cases[id] = case
         self._closed = False
         display(cards.bundle(self.verdicts[id]), raw=True, display_id=id)
         return self.verdicts[id]
 
-    def _verdict(self, id, case, alpha, final=False):
-        claim, statement = self.statements[id]
-        return verdicts.judge(id, claim, statement, **case, alpha=alpha, dataset=self.dataset, final=final)
+    def _verdict(self, id, case, **levels):
+        return verdicts.judge(id, *self.statements[id], **case, **levels, dataset=self.dataset)
 
     def family_share(self) -> float:
         """The part of the chapter's family of single contrasts that stands on this page (0 if none does)."""
@@ -82,8 +81,10 @@ class Docket:
         family = [id for id in self.statements if self.statements[id][1].in_family]
         p_values = [verdicts.p_value(self.verdicts[id].findings[0]) for id in family]
         levels = dict(zip(family, map(float, holm_levels(p_values, self.alpha * self.family_share()))))
+        first = min(levels.values(), default=self.alpha)
         for id, case in self._cases.items():
-            self.verdicts[id] = self._verdict(id, case, levels.get(id, self.alpha), final=True)
+            alphas = dict(alpha=levels[id], first_alpha=first) if id in levels else dict(alpha=self.alpha)
+            self.verdicts[id] = self._verdict(id, case, **alphas, final=True)
             display(cards.bundle(self.verdicts[id]), raw=True, display_id=id, update=True)
         self._closed = True
         display({"text/html": self._table(), "text/plain": self._lines()}, raw=True)

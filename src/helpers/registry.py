@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, ValidationError
-from pydantic import model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 FOLDER = Path(__file__).parent / "register"
 NUMERIC = ("effect", "equivalence", "monotone", "ordering", "range", "intersection")

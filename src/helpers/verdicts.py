@@ -3,6 +3,11 @@
 Part of the judge; pages use `helpers.claims`. Differences are signed so that the claim predicts > 0. For a single
 contrast the interval at level 1 − α decides the sign, and the inner one at level 1 − 2α, the same as two
 one-sided tests at α, decides whether an effect is too small to matter.
+
+In a family of m contrasts Holm's procedure gives the levels of the signs. "No effect" is decided at α/m: stepping down
+there too would let contrasts that were already decided loosen the test of those left over, which are the ones with
+the smallest estimates. So neither a false sign nor a false "no effect" occurs anywhere in a family with probability
+above α.
 """
 
 import math
@@ -100,10 +105,10 @@ def _decide(rule: str, interval: st.Interval, inner: st.Interval, margin: float)
     return INCONCLUSIVE, 0.0
 
 
-def _seeds(rule, interval, margin, n_test_over_n_train):
+def _seeds(rule, interval, inner, margin, n_test_over_n_train):
     """How many seeds would settle the contrast if estimate and spread stayed as they are."""
     estimate, alpha = interval.estimate, interval.alpha
-    narrow = [(margin - abs(estimate), 2 * alpha)]  # inside the margin
+    narrow = [(margin - abs(estimate), inner.alpha)]  # inside the margin
     if rule == "effect":
         narrow.append((abs(estimate), alpha))
     elif rule == "equivalence":
@@ -114,15 +119,15 @@ def _seeds(rule, interval, margin, n_test_over_n_train):
     return max(st.MIN_SEEDS, min(needed, default=math.inf))
 
 
-def _find(name, values, rule, margin, alpha, overlap) -> Finding:
+def _find(name, values, rule, margin, alpha, first_alpha, overlap) -> Finding:
     interval = st.nadeau_bengio(values, *overlap, alpha) if overlap else st.t_interval(values, alpha)
-    inner = interval.at(2 * alpha)
+    inner = interval.at(2 * (first_alpha if rule == "effect" else alpha))
     word, shift = _decide(rule, interval, inner, margin)
     decided = word != INCONCLUSIVE
     return Finding(
         name, tuple(map(float, values)), rule, margin, word, interval, inner,
         kappa=st.kappa(shift, interval.half_width) if decided else None,
-        seeds=None if decided else _seeds(rule, interval, margin, overlap[1] / overlap[0] if overlap else 0.0),
+        seeds=None if decided else _seeds(rule, interval, inner, margin, overlap[1] / overlap[0] if overlap else 0.0),
     )
 
 
@@ -175,15 +180,15 @@ def _judge_exact(id, checks):
     return {"word": HOLDS if all(checks.values()) else FAILS, "checks": checks}
 
 
-def _adjusted(contrasts, must_all_hold, one_sided, margin, alpha, overlap):
+def _adjusted(contrasts, must_all_hold, one_sided, margin, alpha, first_alpha, overlap):
     """One finding per contrast: Holm over the family, but unadjusted for the HOLDS of an intersection."""
-    plain = [_find(name, deltas, rule, margin, alpha, overlap) for name, deltas, rule in contrasts]
-    levels = map(float, st.holm_levels([p_value(finding) for finding in plain], alpha))
+    find = lambda contrast, *levels: _find(*contrast, margin, *levels, overlap)
+    p_values = [p_value(find(contrast, alpha, alpha)) for contrast in contrasts]
     findings = []
-    for (name, deltas, rule), level in zip(contrasts, levels):
-        finding = _find(name, deltas, rule, margin, 2 * alpha if one_sided else alpha, overlap)
+    for contrast, level in zip(contrasts, map(float, st.holm_levels(p_values, alpha))):
+        finding = find(contrast, 2 * alpha if one_sided else alpha, alpha)
         if not (must_all_hold and finding.word.startswith(HOLDS)):
-            finding = _find(name, deltas, rule, margin, level, overlap)
+            finding = find(contrast, level, first_alpha / len(contrasts))
         findings.append(finding)
     return tuple(findings)
 
@@ -202,24 +207,34 @@ def _combine(findings, missing, must_all_hold) -> str:
 
 
 def _stability(word, findings, must_all_hold):
-    """κ and flip probability of the combined word: every decided contrast must keep its own word."""
+    """κ and flip probability of the combined word, contrasts taken as independent.
+
+    The word stays if in each group of contrasts one keeps its own word: each by itself where all must agree, those
+    that hold and those that fail for CONDITIONAL, those that fail for an intersection that FAILS.
+    """
     if word == INCONCLUSIVE:
         return None, st.FLIP_INCONCLUSIVE
-    decided = [finding for finding in findings if finding.kappa is not None]
-    if must_all_hold and word.startswith(FAILS):  # one failure is enough
-        decided = [max((f for f in decided if f.word.startswith(FAILS)), key=lambda f: f.kappa)]
-    stays = math.prod(1 - st.flip_probability(finding.kappa, finding.interval.n) for finding in decided)
-    return min(finding.kappa for finding in decided), 1 - stays
+    held = [finding for finding in findings if finding.word.startswith(HOLDS)]
+    failed = [finding for finding in findings if finding.word.startswith(FAILS)]
+    groups = [[finding] for finding in findings]
+    if word == CONDITIONAL:
+        groups = [held, failed]
+    elif must_all_hold and failed:
+        groups = [failed]
+    kappa = min(max(finding.kappa for finding in group) for group in groups)
+    flips = [math.prod(st.flip_probability(finding.kappa, finding.interval.n) for finding in group) for group in groups]
+    return kappa, 1 - math.prod(1 - flip for flip in flips)
 
 
-def judge(id: str, claim: Claim, statement: Statement, values=None, *, alpha: float = 0.05, dataset: str | None = None,
-          n_train: int | None = None, n_test: int | None = None, note: str = "", final: bool = False) -> Verdict:
+def judge(id: str, claim: Claim, statement: Statement, values=None, *, alpha: float = 0.05,
+          first_alpha: float | None = None, dataset: str | None = None, n_train: int | None = None, n_test: int | None = None, note: str = "", final: bool = False) -> Verdict:
     """The verdict on one statement of the register.
 
     `values`: differences of shape (n,), one per seed; a mapping from condition (or member of an intersection or
     ordering) to differences; for a range a mapping from setting to (differences to none, differences to the best); for
     an exact claim a mapping from statement to bool; nothing for an untestable one. With `n_train` and `n_test` the
-    interval is Nadeau and Bengio's for overlapping splits. ValueError if the values do not fit the register.
+    interval is Nadeau and Bengio's for overlapping splits. In a family `alpha` is the claim's own level by Holm and
+    `first_alpha` that of the family's first step (default: alpha). ValueError if the values do not fit the register.
     """
     about = dict(id=id, claim=claim, statement=statement, dataset=dataset, note=note, final=final)
     if statement.kind == "untestable":
@@ -234,7 +249,8 @@ def judge(id: str, claim: Claim, statement: Statement, values=None, *, alpha: fl
     contrasts, missing = _contrasts(id, statement, values, dataset)
     contrasts = [(name, st.check_differences(deltas, f"{id} {name}".strip()), rule) for name, deltas, rule in contrasts]
     must_all_hold = statement.kind in ALL_MUST_HOLD
-    findings = _adjusted(contrasts, must_all_hold, statement.kind == "range", statement.margin_for(dataset), alpha, overlap)
+    findings = _adjusted(contrasts, must_all_hold, statement.kind == "range", statement.margin_for(dataset),
+                         alpha, first_alpha or alpha, overlap)
     word = _combine(findings, missing, must_all_hold)
     kappa, p_flip = _stability(word, findings, must_all_hold)
     return Verdict(word=word, findings=findings, missing=missing, kappa=kappa, p_flip=p_flip, **about)
