@@ -11,6 +11,8 @@ import threading
 import time
 from pathlib import Path
 
+import nbformat
+
 from plan import ROOT, Plan
 
 # One thread per page: two pages run side by side, and sums do not depend on the number of cores.
@@ -75,12 +77,15 @@ def reporting_engine(progress):
     return Engine
 
 
-def explain(error, progress):
+def explain(error, progress, cells):
     """Return what a reader needs to find the fault; the last line names page, cell and error."""
-    trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(getattr(error, "traceback", None) or []))
     name, value = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error))
-    value = re.sub(r"\x1b\[[0-9;]*m", "", value).strip()
-    return f"{trace}\n\n{progress.page} failed in {progress.cell or 'preparation'}: {name}: {value}\n".lstrip()
+    trace = "\n".join(getattr(error, "traceback", None) or [])
+    if not trace:  # as for a misspelt magic, whose complaint is only printed
+        trace = "".join(output.text for cell in cells if cell.metadata.get("papermill", {}).get("exception")
+                        for output in cell.outputs if output.output_type == "stream")
+    text = f"{trace.rstrip()}\n\n{progress.page} failed in {progress.cell or 'preparation'}: {name}: {value.strip()}\n"
+    return re.sub(r"\x1b\[[0-9;]*m", "", text).lstrip()
 
 
 def execute(edition, page, output):
@@ -104,7 +109,8 @@ def execute(edition, page, output):
             raise RuntimeError("the page, or a helper it imports, was edited while it ran; build again")
     except Exception as error:
         failed.parent.mkdir(parents=True, exist_ok=True)
-        failed.with_suffix(".txt").write_text(explain(error, progress), "utf-8")
+        cells = nbformat.read(part, 4).cells if part.exists() else []
+        failed.with_suffix(".txt").write_text(explain(error, progress, cells), "utf-8")
         if part.exists():
             os.replace(part, failed.with_suffix(".ipynb"))
         progress.say(f"FAILED in {progress.cell or 'preparation'}")

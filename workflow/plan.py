@@ -58,7 +58,7 @@ class Plan:
 
     def sources(self):
         """Return the files, beside the executed notebooks, that the site is made from."""
-        patterns = ("_config.yml", "_toc.yml", "*.md", "book/**/*", "notebooks/*.ipynb", "src/helpers/register/*.yml",
+        patterns = ("_config.yml", "_toc.yml", "*.md", "book/**/*", "notebooks/*.ipynb", "src/helpers/**/*",
                     "workflow/site.py", "requirements.lock")
         files = {file for pattern in patterns for file in ROOT.glob(pattern)}
         return sorted(file for file in files if file.is_file() and "__pycache__" not in file.parts)

@@ -13,11 +13,19 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinx.util.fileutil import copy_asset
 
-from helpers import registry
+from helpers import cards, registry
 
 MATHJAX = "mathjax/tex-mml-chtml.js"
 UNTRIED = "not tried yet"
-ICONS = {"holds": "✓", "fails": "✗", "conditional": "◐", "inconclusive": "?", "untestable": "∅", "not": "…"}
+
+# What the theme leaves to be done in its HTML: (pattern, replacement).
+REPAIRS = [
+    # fonts asked for in advance but never used (icons are drawn by script); fails when read from a disk
+    (r'<link rel="preload" as="font"[^>]*>', ""),
+    # the logo stood outside every landmark
+    (r'<div class="bd-sidebar-primary bd-sidebar', '<div role="region" aria-label="Book" class="bd-sidebar-primary bd-sidebar'),
+    (r'(?s)<script type="text/x-thebe-config">.*?</script>\s*<script>kernelName = .*?</script>', ""),
+]
 
 
 class Board:
@@ -44,15 +52,16 @@ class Board:
         return chosen
 
 
-def kind(word):
-    """Return the first word in lower case, which names color and icon: holds, fails, conditional, …"""
-    return re.split(r"\W", word.lower())[0]
+def look(word):
+    """Return icon and class of a verdict word."""
+    return ("…", "rt-untried") if word == UNTRIED else (cards.icon(word), cards.css_class(word))
 
 
 def badge(name, board, pages):
     """Return a verdict word as a node: an icon and the word, linked to its card where there is one."""
     word = board.word(name)
-    inner = nodes.inline("", f"{ICONS[kind(word)]} {word}", classes=["rt-word", f"rt-verdict-{kind(word)}"])
+    icon, color = look(word)
+    inner = nodes.inline("", f"{icon} {word}", classes=["rt-word", color])
     page = pages.get(board.found[name]["page"]) if name in board.found else None
     return CardLink("", "", inner, page=page, name=name) if page else inner
 
@@ -63,8 +72,7 @@ class CardLink(nodes.Inline, nodes.TextElement):
 
 def visit_card_link(translator, node):
     """Open the link."""
-    address = translator.builder.get_relative_uri(translator.docnames[0] if hasattr(translator, "docnames")
-                                                  else translator.builder.current_docname, node["page"])
+    address = translator.builder.get_relative_uri(translator.builder.current_docname, node["page"])
     translator.body.append(f'<a class="rt-link" href="{address}#verdict-{node["name"]}">')
 
 
@@ -113,12 +121,12 @@ class VerdictCounts(SphinxDirective):
 
     def run(self):
         board = self.env.app.rt_board
-        words = [kind(board.word(name)) for name in board.statements]
+        words = [board.word(name).split(" (")[0] for name in board.statements]
         items = nodes.bullet_list(classes=["rt-counts"])
-        for word, icon in ICONS.items():
-            label = UNTRIED if word == "not" else word
-            text = nodes.paragraph("", "", nodes.strong("", str(words.count(word))), nodes.Text(f" {icon} {label}"))
-            items += nodes.list_item("", text, classes=[f"rt-verdict-{word}"])
+        for word in [*cards.ICONS, UNTRIED]:
+            icon, color = look(word)
+            text = nodes.paragraph("", "", nodes.strong("", str(words.count(word))), nodes.Text(f" {icon} {word}"))
+            items += nodes.list_item("", text, classes=[color])
         return [items]
 
 
@@ -156,6 +164,11 @@ def finish(app, error):
     copy_asset(str(mathjax / fonts), str(static / "mathjax" / fonts))
     for file in [*static.glob("sphinx-thebe*"), *static.glob("**/*.map")]:
         file.unlink()
+    for file in Path(app.outdir).rglob("*.html"):
+        text = file.read_text("utf-8")
+        for pattern, replacement in REPAIRS:
+            text = re.sub(pattern, replacement, text)
+        file.write_text(text, "utf-8")
 
 
 def setup(app):
