@@ -1,10 +1,10 @@
 """parameters: every wrong input meets one sentence, on every route into a page."""
 
 import math
+import os
 import subprocess
 import sys
 import textwrap
-import time
 
 import nbformat
 import numpy as np
@@ -216,10 +216,12 @@ def notebook(tmp_path_factory):
 def papermill(notebook, *options):
     out = notebook.with_name("out.ipynb")
     out.unlink(missing_ok=True)
-    begin = time.monotonic()
+    before = os.times()
     done = subprocess.run([sys.executable, "-m", "papermill", notebook, out, *options],
                           capture_output=True, text=True, check=False)
-    return done, nbformat.read(out, 4), time.monotonic() - begin
+    after = os.times()  # processor time, since the machine may be busy with other tests
+    seconds = sum(after[2:4]) - sum(before[2:4])
+    return done, nbformat.read(out, 4), seconds
 
 
 def test_papermill_runs_a_right_page(notebook):
@@ -244,4 +246,4 @@ def test_papermill_stops_with_the_sentence(notebook, options, sentence):
     assert error.traceback == [f"ParameterError: {sentence}"]
     assert "TensorFlow: False\n" in [o.text for o in outputs if o.output_type == "stream"]
     assert not executed.cells[-1].outputs
-    assert seconds < 10, "the machine may be busy, but this is far too long"
+    assert seconds < 5
