@@ -24,6 +24,8 @@ REPAIRS = [
     (r'<link rel="preload" as="font"[^>]*>', ""),
     # the logo stood outside every landmark
     (r'<div class="bd-sidebar-primary bd-sidebar', '<div role="region" aria-label="Book" class="bd-sidebar-primary bd-sidebar'),
+    # roles that docutils gives to the entries of a bibliography, deprecated since DPUB-ARIA 1.1
+    (r' role="doc-biblioentry"|(?<=<div) role="list"(?= class="citation-list")', ""),
     (r'(?s)<script type="text/x-thebe-config">.*?</script>\s*<script>kernelName = .*?</script>', ""),
 ]
 
@@ -61,7 +63,7 @@ def badge(name, board, pages):
     """Return a verdict word as a node: an icon and the word, linked to its card where there is one."""
     word = board.word(name)
     icon, color = look(word)
-    inner = nodes.inline("", f"{icon} {word}", classes=["rt-word", color])
+    inner = nodes.inline("", f"{icon}\N{NO-BREAK SPACE}{word}", classes=["rt-word", color])
     page = pages.get(board.found[name]["page"]) if name in board.found else None
     return CardLink("", "", inner, page=page, name=name) if page else inner
 
