@@ -247,3 +247,15 @@ def test_papermill_stops_with_the_sentence(notebook, options, sentence):
     assert "TensorFlow: False\n" in [o.text for o in outputs if o.output_type == "stream"]
     assert not executed.cells[-1].outputs
     assert seconds < 5
+
+
+def test_nbval_meets_the_sentence_too(notebook):
+    page = nbformat.read(notebook, 4)
+    page.cells[0].source += "\nsedes: int = 9"
+    wrong = notebook.with_name("wrong.ipynb")
+    nbformat.write(page, wrong)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-cell-timeout=60", "-p", "no:cacheprovider",
+         "--rootdir", notebook.parent, notebook, wrong], capture_output=True, text=True, check=False)
+    assert "sedes is not a parameter of this page: did you mean seeds?" in done.stdout
+    assert "1 failed, 5 passed" in done.stdout

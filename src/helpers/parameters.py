@@ -7,6 +7,7 @@ unknown name only prints a line, and the run goes on with the default.
 
 import ast
 import linecache
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -163,14 +164,15 @@ def check(namespace, **declared):
 
 def _assigned(namespace, declared, filename, lineno):
     """Names that the reader, papermill or the page set as parameters, in the order of assignment."""
-    history = namespace.get("In")
-    if isinstance(history, list) and history and _CALL.search(history[-1]):
+    history = _cells(namespace, filename)
+    if history:
         cells = [_parse(cell) for cell in history]
         names = [_targets(tree.body) for tree in cells]
         # the parameters cell as it was last run: a typo that was put right is history
         set_here = [declared & set(n) if _literals_only(c.body) else () for n, c in zip(names, cells, strict=True)]
         start = max((i for i, n in enumerate(set_here) if 2 * len(n) >= len(declared)), default=0)
-        end = next(i for i, cell in enumerate(history) if i > start and _CALL.search(cell))
+        calls = (i for i, cell in enumerate(history) if i > start and _CALL.search(cell))
+        end = next(calls, len(history))
         later = [i for i in range(end + 1, len(history)) if set_here[i]]
         found = [name for i in [*range(start, end), *later] for name in names[i]]
     else:  # a script: its annotated assignments, and all that stand before it imports the helpers
@@ -179,6 +181,18 @@ def _assigned(namespace, declared, filename, lineno):
         first = min(imports, default=lineno)
         found = _targets([s for s in body if isinstance(s, ast.AnnAssign) or s.lineno < first])
     return [name for name in dict.fromkeys(found) if not name.startswith("_")]
+
+
+def _cells(namespace, filename):
+    """Sources of the cells run so far, the one that calls `check` last; empty in a script."""
+    history = namespace.get("In")
+    if isinstance(history, list) and history and _CALL.search(history[-1]):
+        return history
+    folder = os.path.dirname(filename)
+    if "ipykernel_" not in folder:
+        return []
+    # nbval runs cells without history; the kernel's record for tracebacks has them in order, once each
+    return ["".join(linecache.getlines(f)) for f in list(linecache.cache) if os.path.dirname(f) == folder]
 
 
 def _parse(source):
