@@ -32,7 +32,7 @@ def icon(word: str) -> str:
 def _because(verdict, finding) -> str:
     """Why one contrast has its word."""
     word, interval, margin = finding.word, finding.interval, margin_text(verdict)
-    inner = level(finding.inner.alpha)
+    inner, one_side = level(finding.inner.alpha), margin_text(verdict, both=False)
     if interval.n < MIN_SEEDS:
         return f"{interval.n} {verdict.statement.unit}s are too few; a verdict needs at least {MIN_SEEDS}"
     if finding.rule == "equivalence":
@@ -40,8 +40,8 @@ def _because(verdict, finding) -> str:
                  FAILS: f"the whole interval lies outside the margin of {margin}"}
         return where.get(word, f"the interval reaches across the margin of {margin}")
     return {
-        HOLDS: f"the whole interval lies above {zero(verdict)} and the estimate reaches the margin of {margin}",
-        NEGLIGIBLE: f"the whole interval lies above {zero(verdict)}, but the estimate is inside the margin of {margin}",
+        HOLDS: f"the whole interval lies above {zero(verdict)} and the estimate reaches the margin of {one_side}",
+        NEGLIGIBLE: f"the whole interval lies above {zero(verdict)}, but the estimate is below the margin of {one_side}",
         OPPOSITE: f"the whole interval lies below {zero(verdict)}, the opposite of what the claim predicts",
         NO_EFFECT: f"the {inner} interval lies inside the margin of {margin}: no effect of practical size",
     }.get(word, f"the interval includes {zero(verdict)} as well as effects that would matter")

@@ -54,7 +54,7 @@ class Docket:
         if id not in self.statements:
             near = get_close_matches(id, self.statements, n=1, cutoff=0)[0]
             raise DocketError(f"{id!r} is not on page {self.page}; the nearest is {near!r}")
-        case = dict(values=values, n_train=n_train, n_test=n_test, note=note)
+        case = {"values": values, "n_train": n_train, "n_test": n_test, "note": note}
         self.verdicts[id] = self._verdict(id, case, alpha=self.alpha)
         self._cases[id] = case
         self._closed = False
@@ -83,7 +83,7 @@ class Docket:
         levels = dict(zip(family, map(float, holm_levels(p_values, self.alpha * self.family_share()))))
         first = min(levels.values(), default=self.alpha)
         for id, case in self._cases.items():
-            alphas = dict(alpha=levels[id], first_alpha=first) if id in levels else dict(alpha=self.alpha)
+            alphas = {"alpha": levels[id], "first_alpha": first} if id in levels else {"alpha": self.alpha}
             self.verdicts[id] = self._verdict(id, case, **alphas, final=True)
             display(cards.bundle(self.verdicts[id]), raw=True, display_id=id, update=True)
         self._closed = True

@@ -8,7 +8,8 @@ from html import escape
 
 from .verdicts import Finding, Verdict
 
-WIDTH, ROW, LABEL = 480, 34, 18  # of the drawing, in its own units
+WIDTH, ROW, LABELS = 480, 34, 34  # of the drawing, in its own units
+SIDE = {"effect": "the claim predicts this side →", "equivalence": "the claim predicts the shaded band"}
 
 
 class Unit:
@@ -45,10 +46,12 @@ def estimate_text(verdict: Verdict, finding: Finding) -> str:
     return f"{unit(interval.estimate)}, {level(interval.alpha)} interval from {unit(interval.low)} to {unit(interval.high)}"
 
 
-def margin_text(verdict: Verdict) -> str:
-    """The registered margin in the reader's unit, both sides: "±0.50 pp" or "×0.90 to ×1.11"."""
+def margin_text(verdict: Verdict, both: bool = True) -> str:
+    """The registered margin in the reader's unit, "±0.50 pp" or "×0.90 to ×1.11"; only "0.50 pp" if not both sides."""
     margin = verdict.statement.margin_for(verdict.dataset)
     unit = Unit(verdict.statement.unit_label, margin)
+    if not both:
+        return unit(margin, sign=False)
     return f"{unit(-margin)} to {unit(margin)}" if unit.label == "×" else f"±{unit(margin, sign=False)}"
 
 
@@ -63,41 +66,60 @@ def drawing(verdict: Verdict) -> str:
     if not findings:
         return ""
     margin = findings[0].margin
-    ends = [x for f in findings for x in (f.interval.low, f.interval.high, *f.values, -margin, margin, 0.0)]
-    low, high = min(ends), max(ends)
-    pad = 0.06 * (high - low) or 1.0
-    place = lambda x: round(WIDTH * (x - low + pad) / (high - low + 2 * pad), 1)
-    height = ROW * len(findings) + LABEL
-    named = len(findings) > 1
-    unit = _unit(verdict, max(findings, key=lambda f: f.interval.half_width))
-    seen = "; ".join(f"{f.name + ': ' if f.name else ''}{estimate_text(verdict, f)}" for f in findings)
-    title = escape(f"{seen}; margin {margin_text(verdict)}.")
-    parts = [
-        f'<svg class="rt-effect" role="img" aria-label="{title}" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
-        f'style="max-width:100%;height:auto" fill="currentColor" stroke="currentColor"><title>{title}</title>',
-        f'<rect class="rt-margin" x="{place(-margin)}" width="{max(place(margin) - place(-margin), 0):.1f}" y="0" '
-        f'height="{height - LABEL}" fill-opacity="0.12" stroke="none"/>',
-        f'<line class="rt-zero" x1="{place(0)}" x2="{place(0)}" y1="0" y2="{height - LABEL}" stroke-dasharray="3 3"/>',
-    ]
-    for row, finding in enumerate(findings):
-        parts.append(_row(finding, place, ROW * row + (24 if named else ROW / 2), named))
-    labels = [(0.0, zero(verdict))]
-    if margin and place(margin) - place(0) > 40:
-        labels += [(margin, unit(margin)), (-margin, unit(-margin))]
-    parts += [f'<text x="{place(x)}" y="{height - 4}" font-size="12" text-anchor="middle" stroke="none">{escape(text)}</text>'
-              for x, text in labels]
-    return "".join(parts) + "</svg>"
+    place = _axis([x for f in findings for x in (f.interval.low, f.interval.high, *f.values, -margin, margin, 0.0)])
+    bottom = ROW * len(findings)
+    title = escape(_seen(verdict))
+    parts = (
+        f'<rect class="rt-margin" x="{place(-margin)}" width="{place(margin) - place(-margin):.1f}" y="0" '
+        f'height="{bottom}" fill-opacity="0.12" stroke="none"/>',
+        f'<line class="rt-zero" x1="{place(0)}" x2="{place(0)}" y1="0" y2="{bottom}" stroke-dasharray="3 3"/>',
+        *(_row(finding, place, ROW * k, len(findings) > 1) for k, finding in enumerate(findings)),
+        *_labels(verdict, place, margin, bottom),
+    )
+    return (
+        f'<svg class="rt-effect" role="img" aria-label="{title}" viewBox="0 0 {WIDTH} {bottom + LABELS}" width="{WIDTH}" '
+        f'style="max-width:100%;height:auto" fill="currentColor" stroke="currentColor"><title>{title}</title>'
+        + "".join(parts) + "</svg>"
+    )
 
 
-def _row(finding, place, y, named) -> str:
-    """One contrast: thin line (sign), thick line (size), the estimate, and a tick per seed."""
+def _axis(values):
+    """The map from the scale of the metric to the drawing, with some room on both sides of the values."""
+    low, high = min(values), max(values)
+    room = 0.09 * (high - low) or 1.0
+    return lambda x: round(WIDTH * (x - low + room) / (high - low + 2 * room), 1)
+
+
+def _seen(verdict) -> str:
+    """What the drawing shows, in words."""
+    named = [f"{f.name + ': ' if f.name else ''}{estimate_text(verdict, f)}" for f in verdict.findings]
+    return f"{'; '.join(named)}; margin {margin_text(verdict)}; {len(verdict.findings[0].values)} single values as ticks."
+
+
+def _text(x, y, words, anchor="middle") -> str:
+    return f'<text x="{x}" y="{y}" font-size="12" text-anchor="{anchor}" stroke="none">{escape(words)}</text>'
+
+
+def _labels(verdict, place, margin, bottom) -> list[str]:
+    """Zero and margin under the axis, and which side the claim predicts."""
+    unit = Unit(verdict.statement.unit_label, margin)
+    labels = [_text(place(0), bottom + 13, zero(verdict))]
+    if place(margin) - place(0) > 40:
+        labels += [_text(place(x), bottom + 13, unit(x)) for x in (-margin, margin)]
+    side = SIDE["equivalence" if verdict.statement.kind == "equivalence" else "effect"]
+    return [*labels, _text(min(place(0), WIDTH - 185), bottom + 29, side, "start")]
+
+
+def _row(finding, place, top, named) -> str:
+    """One contrast: thin line (decides the sign), thick line (decides "no effect"), the estimate, a tick per seed."""
+    y = top + (22 if named else 12)
     line = '<line class="rt-{}" x1="{}" x2="{}" y1="{y}" y2="{y}" stroke-width="{}" stroke-opacity="{}"/>'
     interval, inner = finding.interval, finding.inner
-    ticks = "".join(f"M{place(value)} {y - 7}v-4" for value in finding.values)
-    label = f'<text x="4" y="{y - 12}" font-size="12" stroke="none">{escape(finding.name)}</text>' if named else ""
+    ticks = "".join(f"M{place(value)} {y + 7}v4" for value in finding.values)
     return (
-        f'<path class="rt-seeds" d="{ticks}" opacity="0.55" fill="none"/>'
+        (_text(4, top + 11, finding.name, "start") if named else "")
         + line.format("interval", place(interval.low), place(interval.high), 1.5, 1, y=y)
         + line.format("inner", place(inner.low), place(inner.high), 7, 0.4, y=y)
-        + f'<circle class="rt-estimate" cx="{place(interval.estimate)}" cy="{y}" r="5" stroke="none"/>' + label
+        + f'<circle class="rt-estimate" cx="{place(interval.estimate)}" cy="{y}" r="5" stroke="none"/>'
+        + f'<path class="rt-seeds" d="{ticks}" opacity="0.55" fill="none"/>'
     )

@@ -142,12 +142,13 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _explain(error: ValidationError, model) -> str:
+def _explain(error: ValidationError) -> str:
     """The first fault of a pydantic error as one clause, with the nearest field for a misspelt one."""
     fault = error.errors()[0]
     place = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
-        near = get_close_matches(place, model.model_fields, n=1, cutoff=0)
+        fields = (Claim.model_fields.keys() | Statement.model_fields.keys() | {"parts"}) - {"id", "page", "statements"}
+        near = get_close_matches(place, sorted(fields), n=1, cutoff=0)
         return f"'{place}' is not a field; the nearest is '{near[0]}'"
     return f"{place + ': ' if place else ''}{fault['msg'].removeprefix('Value error, ')}"
 
@@ -158,7 +159,7 @@ def _build(model, where: str, fields: dict):
     try:
         return model.model_validate(fields)
     except ValidationError as error:
-        raise RegisterError(f"{where}: {_explain(error, model)}") from None
+        raise RegisterError(f"{where}: {_explain(error)}") from None
 
 
 def _claim(page: str, name: str, entry: dict) -> Claim:

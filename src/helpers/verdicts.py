@@ -119,13 +119,20 @@ def _seeds(rule, interval, inner, margin, n_test_over_n_train):
     return max(st.MIN_SEEDS, min(needed, default=math.inf))
 
 
-def _find(name, values, rule, margin, alpha, first_alpha, overlap) -> Finding:
-    interval = st.nadeau_bengio(values, *overlap, alpha) if overlap else st.t_interval(values, alpha)
-    inner = interval.at(2 * (first_alpha if rule == "effect" else alpha))
+def find(deltas, margin: float, alpha: float = 0.05, *, name: str = "", rule: str = "effect",
+         first_alpha: float | None = None, overlap: tuple[int, int] | None = None) -> Finding:
+    """What the differences of one contrast, shape (n,), show at error level `alpha`.
+
+    `rule`: "effect" (predicted > 0), "equivalence" (predicted inside ±margin) or "not worse" (predicted > −margin).
+    `first_alpha`: the level for "no effect" in a family (default alpha). `overlap`: sizes (n_train, n_test) of
+    overlapping splits for the Nadeau–Bengio interval. ValueError as in `statistics.t_interval`.
+    """
+    interval = st.nadeau_bengio(deltas, *overlap, alpha) if overlap else st.t_interval(deltas, alpha)
+    inner = interval.at(2 * (first_alpha or alpha if rule == "effect" else alpha))
     word, shift = _decide(rule, interval, inner, margin)
     decided = word != INCONCLUSIVE
     return Finding(
-        name, tuple(map(float, values)), rule, margin, word, interval, inner,
+        name, tuple(map(float, deltas)), rule, margin, word, interval, inner,
         kappa=st.kappa(shift, interval.half_width) if decided else None,
         seeds=None if decided else _seeds(rule, interval, inner, margin, overlap[1] / overlap[0] if overlap else 0.0),
     )
@@ -182,13 +189,16 @@ def _judge_exact(id, checks):
 
 def _adjusted(contrasts, must_all_hold, one_sided, margin, alpha, first_alpha, overlap):
     """One finding per contrast: Holm over the family, but unadjusted for the HOLDS of an intersection."""
-    find = lambda contrast, *levels: _find(*contrast, margin, *levels, overlap)
-    p_values = [p_value(find(contrast, alpha, alpha)) for contrast in contrasts]
+    def look(contrast, level, first_alpha=None):
+        name, deltas, rule = contrast
+        return find(deltas, margin, level, name=name, rule=rule, first_alpha=first_alpha, overlap=overlap)
+
+    p_values = [p_value(look(contrast, alpha)) for contrast in contrasts]
     findings = []
     for contrast, level in zip(contrasts, map(float, st.holm_levels(p_values, alpha))):
-        finding = find(contrast, 2 * alpha if one_sided else alpha, alpha)
+        finding = look(contrast, 2 * alpha if one_sided else alpha)
         if not (must_all_hold and finding.word.startswith(HOLDS)):
-            finding = find(contrast, level, first_alpha / len(contrasts))
+            finding = look(contrast, level, first_alpha / len(contrasts))
         findings.append(finding)
     return tuple(findings)
 
@@ -236,7 +246,7 @@ def judge(id: str, claim: Claim, statement: Statement, values=None, *, alpha: fl
     interval is Nadeau and Bengio's for overlapping splits. In a family `alpha` is the claim's own level by Holm and
     `first_alpha` that of the family's first step (default: alpha). ValueError if the values do not fit the register.
     """
-    about = dict(id=id, claim=claim, statement=statement, dataset=dataset, note=note, final=final)
+    about = {"id": id, "claim": claim, "statement": statement, "dataset": dataset, "note": note, "final": final}
     if statement.kind == "untestable":
         if values is not None:
             raise ValueError(f"{id} is untestable: it takes no values")
