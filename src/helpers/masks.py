@@ -74,7 +74,7 @@ def scaled(words, rate):
 
 def normal(seed, stream, step, shape):
     """Return standard normal float32 numbers of shape ``seed.shape + shape`` (Box and Muller 1958)."""
-    first, second = (bits(seed, s, step, shape) for s in (2 * stream, 2 * stream + 1))
+    words = tf.bitwise.right_shift(bits(seed, stream, step, (2, *shape)), _word(8))
     # 24 bits fit a float32 exactly; the half keeps the logarithm's argument above zero.
-    unit = [(tf.cast(tf.bitwise.right_shift(b, _word(8)), tf.float32) + 0.5) * 2.0**-24 for b in (first, second)]
-    return tf.sqrt(-2.0 * tf.math.log(unit[0])) * tf.cos(2.0 * np.pi * unit[1])
+    first, second = tf.unstack((tf.cast(words, tf.float32) + 0.5) * 2.0**-24, axis=-len(shape) - 1)
+    return tf.sqrt(-2.0 * tf.math.log(first)) * tf.cos(2.0 * np.pi * second)

@@ -1,4 +1,4 @@
-"""Reading a Keras model as a chain of stackable steps."""
+"""Reading a Keras model as a chain of steps that stack."""
 
 import keras
 import numpy as np
@@ -6,9 +6,14 @@ import numpy as np
 # Activations that act on each element alone, so they may be applied to any layout.
 ELEMENTWISE = ("linear", "relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu", "softplus", "softsign", "leaky_relu")
 
+LAYERS = tuple(
+    getattr(keras.layers, name)
+    for name in ("Flatten", "Dense", "Activation", "ReLU", "Softmax", "Dropout", "GaussianNoise", "BatchNormalization")
+)
+
 
 class NotStackable(Exception):
-    """Why a model cannot take the dense path (a phrase that completes 'because ...')."""
+    """Why a model cannot take the dense path (a sentence without its full stop)."""
 
 
 def read(model):
@@ -16,66 +21,83 @@ def read(model):
 
     Returns
     -------
-    ops : tuple of tuples, hashable: what the models of one compiled program must share
-        ('dense', units, use_bias), ('activation', name), ('dropout', site), ('softmax',).
-        The sites are 'input' and 'hidden 0', 'hidden 1', …
+    ops : tuple
+        See ``network.DenseNetwork``.
     values : dict
-        What may differ from model to model: ``l1``, ``l2`` (one per dense layer), ``rate`` {site: rate}.
+        What may differ from model to model: ``l1``, ``l2``, ``max_norm`` (one per dense layer), and
+        ``rate`` and ``stddev`` {place: value}.
 
     Raises
     ------
     NotStackable
         With the layer and the reason.
     """
-    ops, values = [], {"l1": [], "l2": [], "rate": {}}
+    ops, values = [], {"l1": [], "l2": [], "max_norm": [], "rate": {}, "stddev": {}}
     flat = len(model.input_shape) == 2
-    for layer in _chain(model):
+    for layer in chain(model):
         kind = type(layer)
+        if kind not in LAYERS:
+            raise NotStackable(f"a layer of type {kind.__name__} does not stack")
         if layer.dtype_policy.compute_dtype != "float32":
             raise NotStackable(f"the layer {layer.name!r} computes in {layer.dtype_policy.compute_dtype}")
         if not layer.trainable and layer.weights:
             raise NotStackable(f"the layer {layer.name!r} is frozen")
+        if kind is not keras.layers.Flatten and not flat:
+            raise NotStackable(f"the layer {layer.name!r} sees inputs that are not flat")
         if kind is keras.layers.Flatten:
             flat = True
-        elif kind is keras.layers.Dropout:
-            if layer.noise_shape is not None or getattr(layer, "seed", None) is not None:
-                raise NotStackable(f"the dropout layer {layer.name!r} has a noise_shape or a seed of its own")
-            _add_dropout(ops, values["rate"], layer.rate)
-        elif kind in (keras.layers.Activation, keras.layers.ReLU, keras.layers.Softmax):
-            _add_activation(ops, layer)
         elif kind is keras.layers.Dense:
-            if not flat:
-                raise NotStackable(f"the dense layer {layer.name!r} sees inputs of rank {len(layer.input.shape)}")
-            _add_dense(ops, values, layer)
+            _dense(ops, values, layer)
+        elif kind in (keras.layers.Activation, keras.layers.ReLU, keras.layers.Softmax):
+            _activation(ops, layer)
+        elif kind is keras.layers.Dropout:
+            if layer.noise_shape is not None or layer.seed is not None:
+                raise NotStackable(f"the layer {layer.name!r} has a noise_shape or a seed of its own")
+            _noise(ops, values["rate"], "dropout", layer.rate)
+        elif kind is keras.layers.GaussianNoise:
+            _noise(ops, values["stddev"], "noise", layer.stddev)
         else:
-            raise NotStackable(f"{kind.__name__} layers do not stack")
+            _batchnorm(ops, layer)
     if not values["l2"]:
         raise NotStackable("the model has no dense layer")
-    softmax = [i for i, op in enumerate(ops) if op == ("softmax",)]
-    if softmax and softmax != [len(ops) - 1]:
-        raise NotStackable("softmax stands before the last layer")
+    if ("softmax",) in ops[:-1]:
+        raise NotStackable("softmax stands before the end")
     return tuple(ops), values
 
 
-def _chain(model):
+def chain(model):
+    """Return the layers of a model in which each takes the output of the one before."""
     if not isinstance(model, keras.Sequential):
-        layers = model.layers
-        for before, after in zip(layers, layers[1:]):
-            if after.input is not before.output:
-                raise NotStackable("its layers do not form a chain")
+        for before, after in zip(model.layers, model.layers[1:]):
+            if not hasattr(after, "input") or after.input is not before.output:
+                raise NotStackable("the layers do not form a chain")
     return [layer for layer in model.layers if type(layer) is not keras.layers.InputLayer]
 
 
-def _add_dropout(ops, rates, rate):
-    hidden = any(op[0] == "dense" for op in ops)
-    site = f"hidden {len([s for s in rates if s != 'input'])}" if hidden else "input"
-    if site in rates:
-        raise NotStackable("it has two dropout layers on its inputs")
-    rates[site] = rate
-    ops.append(("dropout", site))
+def _dense(ops, values, layer):
+    for option in ("bias_regularizer", "activity_regularizer", "bias_constraint", "lora_rank"):
+        if getattr(layer, option, None) is not None:
+            raise NotStackable(f"the layer {layer.name!r} has a {option}")
+    for name, value in penalties(layer).items():
+        values[name].append(value)
+    constraint = layer.kernel_constraint
+    if constraint is not None and (type(constraint) is not keras.constraints.MaxNorm or constraint.axis != 0):
+        raise NotStackable(f"the layer {layer.name!r} has the constraint {type(constraint).__name__}")
+    values["max_norm"].append(np.inf if constraint is None else float(constraint.max_value))
+    ops.append(("dense", layer.use_bias, False))
+    _activation(ops, layer)
 
 
-def _add_activation(ops, layer):
+def penalties(layer):
+    """Return {'l1': λ₁, 'l2': λ₂} of a layer's kernel regularizer."""
+    regularizer = layer.kernel_regularizer
+    known = (keras.regularizers.L1, keras.regularizers.L2, keras.regularizers.L1L2)
+    if regularizer is not None and type(regularizer) not in known:
+        raise NotStackable(f"the layer {layer.name!r} has the regularizer {type(regularizer).__name__}")
+    return {name: float(getattr(regularizer, name, 0.0)) for name in ("l1", "l2")}
+
+
+def _activation(ops, layer):
     if type(layer) is keras.layers.ReLU:
         if layer.max_value is not None or layer.negative_slope or layer.threshold:
             raise NotStackable(f"the layer {layer.name!r} is not the plain ReLU")
@@ -87,60 +109,32 @@ def _add_activation(ops, layer):
     if name == "softmax":
         ops.append(("softmax",))
     elif name not in ELEMENTWISE:
-        raise NotStackable(f"the activation {name!r} of {layer.name!r} is not elementwise")
+        raise NotStackable(f"the activation {name!r} of {layer.name!r} does not act on each element alone")
     elif name != "linear":
         ops.append(("activation", name))
 
 
-def _add_dense(ops, values, layer):
-    for option in ("bias_regularizer", "activity_regularizer", "kernel_constraint", "bias_constraint", "lora_rank"):
-        if getattr(layer, option, None) is not None:
-            raise NotStackable(f"the layer {layer.name!r} has a {option}")
-    l1, l2 = _penalty(layer)
-    values["l1"].append(l1)
-    values["l2"].append(l2)
-    ops.append(("dense", layer.units, layer.use_bias))
-    _add_activation(ops, layer)
+def _noise(ops, sites, name, value):
+    place = sum(op[0] == "dense" for op in ops)
+    if place in sites:
+        raise NotStackable(f"two {name} layers stand between the same dense layers")
+    sites[place] = float(value)
+    ops.append((name, place))
 
 
-def _penalty(layer):
-    regularizer = layer.kernel_regularizer
-    if regularizer is None:
-        return 0.0, 0.0
-    if type(regularizer) not in (keras.regularizers.L1, keras.regularizers.L2, keras.regularizers.L1L2):
-        raise NotStackable(f"the layer {layer.name!r} has the regularizer {type(regularizer).__name__}")
-    return float(getattr(regularizer, "l1", 0.0)), float(getattr(regularizer, "l2", 0.0))
+def _batchnorm(ops, layer):
+    options = ("beta_regularizer", "gamma_regularizer", "beta_constraint", "gamma_constraint")
+    if any(getattr(layer, o) is not None for o in options) or layer.renorm or layer.axis not in (-1, 1, [-1], [1]):
+        raise NotStackable(f"the layer {layer.name!r} has options that do not stack")
+    ops.append(("batchnorm", layer.center, layer.scale, layer.momentum, layer.epsilon))
 
 
-def with_dropout(ops, rates, hidden, inputs):
-    """Return ``ops`` and ``rates`` with dropout put where a setting asks for it and the model has none.
-
-    ``hidden``: after the activation of every dense layer but the last. ``inputs``: before the first one.
-    """
-    dense = [i for i, op in enumerate(ops) if op[0] == "dense"]
-    places = {}
-    if hidden and not any(s != "input" for s in rates):
-        places |= {i: f"hidden {k}" for k, i in enumerate(dense[1:])}
-    if inputs and "input" not in rates:
-        places[dense[0]] = "input"
-    new = []
-    for i, op in enumerate(ops):
-        if i in places:
-            new.append(("dropout", places[i]))
+def insert(ops, name, places):
+    """Return ``ops`` with a step ``name`` right before dense layer k for each k in ``places`` (0: on the inputs)."""
+    new, dense = [], 0
+    for op in ops:
+        if op[0] == "dense":
+            new += [(name, dense)] * (dense in places)
+            dense += 1
         new.append(op)
-    return tuple(new), {**rates, **{site: 0.0 for site in places.values()}}
-
-
-def kinds(ops):
-    """Return what each weight array is, in Keras's order: 'kernel' or 'bias'."""
-    return [kind for op in ops if op[0] == "dense" for kind in (("kernel", "bias") if op[2] else ("kernel",))]
-
-
-def to_stack(weights):
-    """Return Keras's arrays as the stack keeps them: kernels (out, in), biases (out, 1)."""
-    return [w.T if w.ndim == 2 else w[:, None] for w in weights]
-
-
-def to_keras(ops, weights):
-    """Undo ``to_stack``: kernels (in, out), biases (out,)."""
-    return [np.ascontiguousarray(w.T) if kind == "kernel" else w[:, 0] for kind, w in zip(kinds(ops), weights)]
+    return tuple(new)

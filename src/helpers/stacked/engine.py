@@ -1,111 +1,123 @@
-"""The compiled training loop: one trace serves all blocks of a shape."""
+"""The training loop, one call for several epochs and a block of models; a trace serves all blocks of a shape."""
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from . import forward
-from .architecture import kinds
+from . import losses
+from .network import spread
 from .optimizers import Optimizer, update
-
-
-def _compiled(function):
-    """Return ``function`` compiled by XLA, traced once for each set of shapes."""
-    traced = tf.function(function, jit_compile=True, autograph=False)
-    # The call that traces by itself warns when one function meets many shapes, as it does here.
-    return lambda *args: traced.get_concrete_function(*args)(*args)
+from .stopping import Watch, watch
 
 
 class Program(NamedTuple):
     """What is compiled in. Everything else (data, settings, weights) is an argument of the compiled call."""
 
-    ops: tuple
+    network: Any
     loss: str
     rule: Optimizer
+    watch: Watch | None
 
 
-@lru_cache(maxsize=None)
+@lru_cache(maxsize=64)
 def trainer(program):
-    """Return the compiled function that trains a block for up to E epochs.
+    """Return the function (state, hyper, data, validation) → (state, record) that trains up to E epochs.
 
-    It takes ``state`` {params, slots, step}, ``hyper`` (see ``_step``), ``data`` {x [N, inputs],
-    rows int32 [E, G, T, B], targets [E, G, T, B] or [E, G, T, B, outputs], n, epochs}, and
-    ``validation`` {x [T', B', inputs], targets, n, steps int32 [E]}, where steps is T' in the epochs
-    that validate and else 0. It returns the new state and, each [E, G, K], the sums over examples of
-    loss, correct, validation loss, validation correct, and the penalty at the epoch's end.
+    Parameters of that function
+    ---------------------------
+    state : {params, slots, step}, and ``watch`` where models may stop
+    hyper : settings [G, K], lists of them for what each kernel has, ``seed`` [G, K or 1]
+        A regularizer that no model has is absent and costs nothing.
+    data : {x [N, …], rows int32 [E, G, T, B], targets [E, G, T, B] or [E, G, T, B, outputs], n, first, epochs}
+    validation : {x [T', B', …], targets, n, steps int32 [E]}
+        ``steps`` is T' in the epochs that validate, else 0.
+
+    ``record``: five tensors [E, G, K]: loss, accuracy, val_loss, val_accuracy, penalty; NaN in the epochs
+    in which a model was no longer trained or not validated.
     """
 
-    return _compiled(lambda state, hyper, data, validation: _epochs(program, state, hyper, data, validation))
+    def train(state, hyper, data, validation):
+        return _epochs(program, state, hyper, data, validation)
+
+    traced = tf.function(train, jit_compile=program.network.compiled, autograph=False)
+    # The call that traces by itself warns when one function meets many shapes, as it does here.
+    return lambda *args: traced.get_concrete_function(*args)(*args)
 
 
 def _epochs(program, state, hyper, data, validation):
-    params, slots, step = state["params"], state["slots"], state["step"]
-    epochs, _, steps, size = data["rows"].shape[:4]
+    network, (length, _, _, size) = program.network, data["rows"].shape[:4]
     last = (data["n"] + size - 1) // size
-    kernels = [i for i, kind in enumerate(kinds(program.ops)) if kind == "kernel"]
-    zero = tf.zeros(params[0].shape[:2])
+    zero = tf.zeros_like(hyper["learning_rate"])
 
-    def epoch(e, params, slots, step, record):
-        def batch(t, params, slots, step, sums):
+    def epoch(e, state, record):
+        alive = state["watch"]["alive"] if program.watch else None
+
+        def batch(t, state, sums):
             inside = tf.cast(t * size + tf.range(size) < data["n"], tf.float32)
-            x, y = tf.gather(data["x"], data["rows"][e, :, t]), data["targets"][e, :, t]
-            params, slots, found = _step(program, kernels, params, slots, step, hyper, x, y, inside)
-            return t + 1, params, slots, step + 1, [s + f for s, f in zip(sums, found)]
+            rows, y = data["rows"][e, :, t], data["targets"][e, :, t]
+            if not network.compiled:  # outside XLA the last batch may be as short as it is
+                count = tf.minimum(size, data["n"] - t * size)
+                inside, rows, y = inside[:count], rows[:, :count], y[:, :count]
+            new, found = _step(program, state, hyper, tf.gather(data["x"], rows), y, inside)
+            if program.watch:
+                new = {k: _where(alive, new[k], state[k]) for k in ("params", "slots")}
+            return t + 1, state | new | {"step": state["step"] + 1}, [s + f for s, f in zip(sums, found)]
 
-        _, params, slots, step, sums = tf.while_loop(
-            lambda t, *_: t < last, batch, [0, params, slots, step, [zero, zero]]
-        )
-        held_out = _score(
-            program, params, lambda t: (validation["x"][t][None], validation["targets"][t][None]),
-            validation["steps"][e], validation["n"],
-        )
-        sums += held_out + [forward.penalty(params, kernels, hyper.get("l1"), hyper.get("l2"))]
-        return e + 1, params, slots, step, [r.write(e, s) for r, s in zip(record, sums)]
+        _, state, sums = tf.while_loop(lambda t, *_: t < last, batch, [0, state, [zero, zero]])
+        steps, count = validation["steps"][e], tf.cast(validation["n"], tf.float32)
+        held_out = _score(program, state["params"], validation, steps)
+        nan = tf.where(steps > 0, 0.0, float("nan"))
+        kernels = [state["params"][i] for i in network.kernels]
+        now = [s / tf.cast(data["n"], tf.float32) for s in sums]
+        now += [s / count + nan for s in held_out] + [losses.penalty(kernels, hyper)]
+        if program.watch:
+            now = [tf.where(alive, value, float("nan")) for value in now]
+            state = state | {"watch": watch(program.watch, state, now, data["first"] + e, hyper)}
+        return e + 1, state, [r.write(e, value) for r, value in zip(record, now)]
 
-    record = [tf.TensorArray(tf.float32, size=epochs, element_shape=zero.shape) for _ in range(5)]
-    _, params, slots, step, record = tf.while_loop(
-        lambda e, *_: e < data["epochs"], epoch, [0, params, slots, step, record]
-    )
-    return {"params": params, "slots": slots, "step": step}, [r.stack() for r in record]
+    record = [tf.TensorArray(tf.float32, size=length, element_shape=zero.shape) for _ in range(5)]
+    _, state, record = tf.while_loop(lambda e, *_: e < data["epochs"], epoch, [0, state, record])
+    return state, [r.stack() for r in record]
 
 
-def _step(program, kernels, params, slots, step, hyper, x, y, inside):
-    """Take one optimizer step; return weights, slots and the batch's sums of loss and correct, [G, K].
+def _where(alive, new, old):
+    return tf.nest.map_structure(lambda n, o: tf.where(spread(alive, n), n, o), new, old)
 
-    ``inside`` [B] is 0 for the filling of the last batch. ``hyper``: ``learning_rate``, ``momentum``,
-    ``weight_decay`` [G, K, 1, 1], ``l1`` and ``l2`` (one such per kernel), ``rate`` (one per dropout
-    site), ``seed`` [G, K or 1]; a regularizer that no model has is absent and costs nothing.
-    """
+
+def _step(program, state, hyper, x, y, inside):
+    """Take one optimizer step; return the new state and the batch's sums of loss and correct, [G, K]."""
+    network, params, slots = program.network, list(state["params"]), list(state["slots"])
+    trained = network.trained
     with tf.GradientTape() as tape:
-        tape.watch(params)
-        z = forward.logits(program.ops, params, x, hyper["rate"], hyper["seed"], step)
-        value, correct = forward.example_losses(program.loss, program.ops, z, y)
+        tape.watch([params[i] for i in trained])
+        z, after = network.logits(params, x, hyper, state["step"], inside)
+        value, correct = losses.per_example(program.loss, network, z, y)
         value = value * inside
         # Models share no weights, so the gradient of the sum holds each model's own gradient.
         total = tf.reduce_sum(value) / tf.reduce_sum(inside)
-    gradients = tape.gradient(total, params)
-    for place, index in enumerate(kernels):
-        w = params[index]
-        if "l1" in hyper:
-            gradients[index] += hyper["l1"][place] * tf.sign(w)
-        if "l2" in hyper:
-            gradients[index] += 2.0 * hyper["l2"][place] * w
-    number = tf.cast(step + 1, tf.float32)
-    new = [update(program.rule, w, g, s, number, hyper) for w, g, s in zip(params, gradients, slots)]
+    gradients = tape.gradient(total, [params[i] for i in trained])
+    number = tf.cast(state["step"] + 1, tf.float32)
+    for place, (i, g) in enumerate(zip(trained, gradients)):
+        w = params[i]
+        kernel = network.kernels.index(i) if i in network.kernels else None
+        if kernel is not None:
+            g = g + losses.penalty_gradient(kernel, w, hyper)
+        w, slots[place] = update(program.rule, w, g, slots[place], number, hyper)
+        after[i] = w if kernel is None else losses.after_step(kernel, w, hyper)
     sums = [tf.reduce_sum(value, axis=2), tf.reduce_sum(correct * inside, axis=2)]
-    return [w for w, _ in new], [s for _, s in new], sums
+    return {"params": after, "slots": slots}, sums
 
 
-def _score(program, params, fetch, steps, n):
-    """Return the sums over ``n`` examples of loss and correct, [G, K]; ``fetch(t)`` gives chunk t."""
+def _score(program, params, validation, steps):
+    """Return the sums over the validation examples of loss and correct, [G, K]."""
+    size = validation["x"].shape[1]
     zero = tf.zeros(params[0].shape[:2])
 
     def chunk(t, loss, correct):
-        x, y = fetch(t)
-        size = x.shape[1]
-        inside = tf.cast(t * size + tf.range(size) < n, tf.float32)
-        values = forward.example_losses(program.loss, program.ops, forward.logits(program.ops, params, x), y)
+        inside = tf.cast(t * size + tf.range(size) < validation["n"], tf.float32)
+        z, _ = program.network.logits(params, validation["x"][t][None])
+        values = losses.per_example(program.loss, program.network, z, validation["targets"][t][None])
         loss, correct = (s + tf.reduce_sum(v * inside, axis=2) for s, v in zip((loss, correct), values))
         return t + 1, loss, correct
 

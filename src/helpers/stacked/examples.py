@@ -6,11 +6,12 @@ from . import settings as table
 
 
 def inputs(x, shape):
-    """Return ``x`` as float32 (N, inputs), flattened as Keras's Flatten does; ``shape`` is one example's."""
+    """Return ``x`` as float32 (N, *shape), where ``shape`` is that of one example; flat rows are folded."""
     x = np.asarray(x, np.float32)
-    if x.ndim < 2 or (x.shape[1:] != tuple(shape) and x[0].size != np.prod(shape)):
-        raise ValueError(f"x has shape {x.shape}, but the model takes (N, {', '.join(map(str, shape))}).")
-    return np.ascontiguousarray(x.reshape(len(x), -1))
+    wanted = tuple(shape)
+    if x.ndim < 2 or not len(x) or x.shape[1:] not in (wanted, (int(np.prod(wanted)),)):
+        raise ValueError(f"x has shape {x.shape}, but the model takes (N, {', '.join(map(str, wanted))}).")
+    return np.ascontiguousarray(x.reshape(len(x), *wanted))
 
 
 def targets(y, n, loss, outputs):

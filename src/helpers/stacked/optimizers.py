@@ -9,6 +9,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
+from .network import spread
 from .settings import nearest
 
 
@@ -69,18 +70,21 @@ def update(rule, w, g, slots, step, hyper):
     Parameters
     ----------
     rule : Optimizer
-    w, g : float32 tensors, models first
-        Weights and the gradient of loss plus penalty.
+    w, g : float32 tensors [G, K, …]
+        Weights, and the gradient of loss plus penalty.
     slots : list of tensors like ``w``
         Adam's two moments; the momentum of SGD, or nothing where no model has any.
     step : float32 scalar
         Number of this step, from 1.
-    hyper : dict of tensors that broadcast against ``w``
-        ``learning_rate``, ``momentum`` and, where any model has it, ``weight_decay``.
+    hyper : dict of settings [G, K]
+        ``learning_rate``, ``momentum`` and, where any model has them, ``weight_decay`` (decoupled, as in
+        Keras) and ``coupled_weight_decay`` (added to the gradient, as in PyTorch's ``weight_decay``).
     """
-    lr = hyper["learning_rate"]
+    lr = spread(hyper["learning_rate"], w)
+    if "coupled_weight_decay" in hyper:
+        g = g + spread(hyper["coupled_weight_decay"], w) * w
     if "weight_decay" in hyper:
-        w = w - w * hyper["weight_decay"] * lr
+        w = w - w * spread(hyper["weight_decay"], w) * lr
     if rule.kind == "adam":
         m, v = slots
         alpha = lr * tf.sqrt(1.0 - tf.pow(rule.beta_2, step)) / (1.0 - tf.pow(rule.beta_1, step))
@@ -90,5 +94,6 @@ def update(rule, w, g, slots, step, hyper):
     if not slots:
         return w - g * lr, []
     (m,) = slots
-    m = m * hyper["momentum"] - g * lr
-    return w + (m * hyper["momentum"] - g * lr if rule.nesterov else m), [m]
+    momentum = spread(hyper["momentum"], w)
+    m = m * momentum - g * lr
+    return w + (m * momentum - g * lr if rule.nesterov else m), [m]

@@ -17,11 +17,18 @@ COLUMNS = {
     "l2": ("[0", "inf)", "λ of λ Σw² on the penalized kernels (gradient 2λw)"),
     "dropout": ("[0", "1)", "rate of dropout after every hidden layer"),
     "input_dropout": ("[0", "1)", "rate of dropout on the inputs"),
+    "dropconnect": ("[0", "1)", "rate of DropConnect on every kernel, one mask per step"),
+    "input_noise": ("[0", "inf)", "standard deviation of Gaussian noise on the inputs"),
+    "prox_l1": ("[0", "inf)", "λ of λ Σ|w|, by a soft threshold of ηλ after each step: weights become exactly 0"),
+    "max_norm": ("(0", "inf]", "largest norm of the weights entering a unit"),
+    "weight_normalization": ("[0", "1]", "1: kernels are g v/‖v‖ unit by unit, v and g trained; 0: as they are"),
     "learning_rate": ("[0", "inf)", "η"),
     "momentum": ("[0", "1]", "momentum of SGD"),
     "weight_decay": ("[0", "inf)", "decoupled: w ← w − η · weight_decay · w, every weight and bias, as in Keras"),
+    "coupled_weight_decay": ("[0", "inf)", "added to the gradient as weight_decay · w, as PyTorch's weight_decay"),
+    "patience": ("[0", "inf]", "epochs without improvement after which the model stops (see EarlyStopping)"),
 }
-INTEGERS = ("seed", "data_seed", "n_train")
+INTEGERS = ("seed", "data_seed", "n_train", "weight_normalization")
 
 
 class SettingsError(ValueError):
@@ -84,11 +91,11 @@ def _check_range(name, column):
         raise SettingsError(f"{name} must be numbers, got {list(column.unique())[:5]}.") from None
     low, high, _ = COLUMNS[name]
     at_least, at_most = float(low[1:]), float(high[:-1])
-    good = (values >= at_least) & (values <= at_most if high.endswith("]") else values < at_most)
+    good = (values >= at_least if low[0] == "[" else values > at_least) & (values <= at_most if high.endswith("]") else values < at_most)
     good |= column.isna().to_numpy()
     if not good.all():
         raise SettingsError(f"{name} must lie in {low}, {high}, got {values[~good][0]:g} (model {np.flatnonzero(~good)[0]}).")
-    if name in INTEGERS and (values[~np.isnan(values)] % 1).any():
+    if name in INTEGERS and (values[np.isfinite(values)] % 1).any():
         raise SettingsError(f"{name} must be whole numbers, got {values[values % 1 != 0][0]:g}.")
 
 

@@ -1,0 +1,178 @@
+"""The models of one architecture: block after block through the training loop, then scoring."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from . import engine, losses, plan, settings as table, stopping
+from .examples import chunks
+
+_ORDER_BYTES = 8 * 2**20  # of batch orders in one compiled call
+_SCORE_BYTES = 8 * 2**20  # of activations while scoring
+
+
+@dataclass
+class Group:
+    """Models that share a network.
+
+    ``members``: their row numbers in the stack's settings. ``params``: a list of arrays [models, …].
+    ``hyper``: their settings, each [models], nested in lists and dicts. ``outputs``: length of the
+    output. ``unit_bytes``: bytes of activations per model and example.
+    """
+
+    network: Any
+    members: np.ndarray
+    params: list
+    hyper: dict
+    settings: Any
+    input_shape: tuple
+    outputs: int
+    unit_bytes: int
+
+    def compile(self, rule, loss):
+        """Forget any optimizer state and take this optimizer and loss."""
+        self.rule, self.loss, self.step, self.epoch = rule, loss, 0, 0
+        rates = {k: table.column(self.settings, k, getattr(rule, k)) for k in ("learning_rate", "momentum", "weight_decay")}
+        slots = 2 if rule.kind == "adam" else int(rates["momentum"].any())
+        self.rates = {k: v for k, v in rates.items() if k != "weight_decay" or v.any()}
+        self.slots = [[np.zeros_like(self.params[i]) for _ in range(slots)] for i in self.network.trained]
+        self.model_bytes = sum(w[0].nbytes for w in self.params) * (1 + slots)
+
+    def blocks(self, examples, size):
+        """Return the blocks in which the models train, sized for a third of the last-level cache."""
+        place = {m: k for k, m in enumerate(self.members)}
+        groups = [(n, [place[m] for m in models]) for n, models in examples.groups(self.members)]
+        if not self.network.compiled:
+            return plan.blocks(groups, self.network.unrolled)
+        return plan.blocks(groups, max(1, int(plan.cache_bytes() / 3 / (self.model_bytes + 2 * size * self.unit_bytes))))
+
+    def fit(self, examples, size, epochs, validation, validation_freq, stop, callbacks, progress):
+        """Train all blocks; return [models, epochs, 5], the columns ``stopping.RECORD``."""
+        size = min(size, max(n for n, _ in examples.groups(self.members)))
+        blocks = self.blocks(examples, size)
+        steps = -(-max(n for n, _ in examples.groups(self.members)) // size)
+        watch, patience, min_delta, start_from = stop
+        rule = self.rule._replace(learning_rate=0.0, momentum=0.0, weight_decay=0.0)  # these are settings
+        train = engine.trainer(engine.Program(self.network, self.loss, rule, watch))
+        per_call = 1 if callbacks else max(1, min(epochs, _ORDER_BYTES // (8 * len(blocks[0].models) * steps * size)))
+        x, held_out = tf.constant(examples.x), self._validation(validation, max(b.models.size for b in blocks))
+        history = np.full((len(self.members), epochs, 5), np.nan, np.float32)
+        self.best_epoch = np.full(len(self.members), -1)
+        for block in blocks:
+            n = len(examples.of(self.members[block.models[0, 0]])[0])
+            state = self._state(block, watch)
+            hyper = self._hyper(block, patience, min_delta, start_from)
+            for start in range(0, epochs, per_call):
+                which = np.arange(start, start + per_call)
+                rows, targets = examples.batches(self.members[block.models[:, 0]], which + self.epoch, steps, size)
+                data = {"x": x, "rows": rows, "targets": targets, "n": np.int32(n)}
+                data |= {"first": np.int32(start), "epochs": np.int32(min(per_call, epochs - start))}
+                validate = ((which + 1) % validation_freq == 0) & (validation is not None)
+                held_out["steps"] = np.where(validate, len(held_out["x"]), 0).astype(np.int32)
+                state, record = train(*tf.nest.map_structure(tf.convert_to_tensor, (state, hyper, data, held_out)))
+                record = np.stack([r.numpy() for r in record], axis=-1)[: epochs - start]
+                history[block.models[block.real], start : start + len(record)] = np.moveaxis(record, 0, 2)[block.real]
+                progress(block.real.sum() * len(record))
+                if watch:
+                    state["watch"]["alive"] &= ~self._stopped(callbacks, start, block, record[-1])
+                    if not state["watch"]["alive"].numpy()[block.real].any():
+                        progress(block.real.sum() * (epochs - start - len(record)))
+                        break
+            self._keep(block, state, watch)
+        self.step, self.epoch = int(state["step"]), self.epoch + epochs
+        return history
+
+    def _stopped(self, callbacks, epoch, block, record):
+        stop = np.zeros(block.models.shape, bool)
+        logs = {"model": self.members[block.models[block.real]]}
+        logs |= {name: record[block.real][:, k] for k, name in enumerate(stopping.RECORD)}
+        for callback in callbacks:
+            stop[block.real] |= np.broadcast_to(np.asarray(callback(epoch, logs), bool), block.real.sum())
+        return stop
+
+    def _validation(self, validation, models):
+        if validation is None:
+            y = np.zeros(1, np.int32) if self.loss != "mse" else np.zeros((1, self.outputs), np.float32)
+            validation = np.zeros((1, *self.input_shape), np.float32), y
+        size = self._chunk(models, len(validation[0]))
+        x, y = (tf.constant(chunks(a, size)) for a in validation)
+        return {"x": x, "targets": y, "n": np.int32(len(validation[0]))}
+
+    def _chunk(self, models, n):
+        return int(np.clip(_SCORE_BYTES // (models * self.unit_bytes), 32, max(32, min(n, 2048))))
+
+    def _state(self, block, watch):
+        params = [w[block.models] for w in self.params]
+        slots = [[s[block.models] for s in slots] for slots in self.slots]
+        state = {"params": params, "slots": slots, "step": np.int32(self.step)}
+        return state | ({"watch": stopping.start(watch, params, block.models.shape)} if watch else {})
+
+    def _hyper(self, block, patience, min_delta, start_from):
+        hyper = tf.nest.map_structure(lambda v: v.astype(np.float32)[block.models], self.hyper | self.rates)
+        seed = table.column(self.settings, "seed", 0).astype(np.uint32)[block.models]
+        hyper["seed"] = seed[:, :1] if (seed == seed[:, :1]).all() else seed
+        hyper["patience"] = patience[self.members][block.models].astype(np.float32)
+        return hyper | {"min_delta": np.float32(min_delta), "start_from_epoch": np.int32(start_from)}
+
+    def _keep(self, block, state, watch):
+        params = state["params"]
+        if watch and watch.monitor:
+            best, epoch = (state["watch"][k].numpy() for k in ("best", "best_epoch"))
+            self.best_epoch[block.models[block.real]] = np.where(np.isfinite(best), epoch, -1)[block.real]
+            if watch.restore:
+                kept = np.isfinite(best)
+                params = [
+                    np.where(kept.reshape(kept.shape + (1,) * (w.ndim - 2)), w, last.numpy())
+                    for w, last in zip((b.numpy() for b in state["watch"]["best_params"]), params)
+                ]
+        arrays = self.params + [s for slots in self.slots for s in slots]
+        values = params + [s for slots in state["slots"] for s in slots]
+        for into, value in zip(arrays, values):
+            into[block.models[block.real]] = np.asarray(value)[block.real]
+
+    def score(self, models, x, y):
+        """Return [models, (loss, accuracy)] of some models (a slice or positions in this group) on (x, y)."""
+        total = 0.0
+        for z, k in self._forward(models, x):
+            values = losses.per_example(self.loss, self.network, z, tf.constant(y[k][None]))
+            total += np.stack([v.numpy()[0].sum(axis=1, dtype=float) for v in values], axis=-1)
+        return total / len(x)
+
+    def evaluate(self, x, y):
+        """Return [models, (loss, accuracy)] on examples that all models share."""
+        return np.concatenate([self.score(which, x, y) for which in self._portions()])
+
+    def evaluate_train(self, examples, clean):
+        """Return [models, (loss, accuracy)] on each model's own training rows."""
+        out, place = np.empty((len(self.members), 2)), {m: k for k, m in enumerate(self.members)}
+        for _, models in examples.groups(self.members):
+            rows, labels = examples.of(models[0])
+            which = [place[m] for m in models]
+            out[which] = self.score(which, examples.x[rows], examples.y[rows] if clean else labels)
+        return out
+
+    def predict(self, x):
+        """Return outputs float32 [models, N, outputs]."""
+        out = np.empty((len(self.members), len(x), self.outputs), np.float32)
+        for which in self._portions():
+            for z, k in self._forward(which, x):
+                out[which, k] = tf.linalg.matrix_transpose(losses.outputs(self.network, z))[0].numpy()
+        return out
+
+    def _portions(self):
+        """Return slices of models whose weights fit the cache together."""
+        most = max(1, int(plan.cache_bytes() / 3 / sum(w[0].nbytes for w in self.params)))
+        return [slice(start, start + most) for start in range(0, len(self.members), most)]
+
+    def _forward(self, models, x):
+        """Yield (logits [1, models, outputs, examples], slice of the examples) chunk by chunk.
+
+        Plain TensorFlow: a forward pass gains little from XLA, and compiling it costs more than it takes.
+        """
+        params = [tf.constant(w[models][None]) for w in self.params]
+        size = self._chunk(params[0].shape[1], len(x))
+        for start in range(0, len(x), size):
+            k = slice(start, start + size)
+            yield self.network.logits(params, tf.constant(x[k][None]))[0], k

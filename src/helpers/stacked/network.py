@@ -1,0 +1,139 @@
+"""The forward pass of many dense networks at once.
+
+A block of models is a rectangle: G groups that see the same examples, K models in each. Activations are
+kept as [G, K, units, examples] and kernels as [G, K, out, in], so every layer is W h + b. While a group's
+models still share their input (its K axis has length 1), the product is one large matrix product.
+"""
+
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from .. import masks
+
+# What random words are for: three streams for every place in the network.
+_DROPOUT, _NOISE, _DROPCONNECT = range(3)
+
+
+def spread(setting, like):
+    """Return a setting [G, K] in a shape that broadcasts against the weights or activations ``like``."""
+    return tf.reshape(setting, setting.shape + (1,) * (like.shape.rank - 2))
+
+
+class DenseNetwork(NamedTuple):
+    """A chain of steps that every model of a block takes; hashable, since programs are kept per network.
+
+    ``ops``: ('dense', use_bias, has_gain), ('activation', name), ('dropout', place), ('noise', place),
+    ('batchnorm', center, scale, momentum, epsilon), ('softmax',). A place is 0 on the inputs and k after
+    the k-th hidden layer.
+    """
+
+    ops: tuple
+
+    compiled = True  # by XLA
+
+    @property
+    def kinds(self):
+        """What each weight array is, in the stack's order."""
+        found = []
+        for name, *options in self.ops:
+            if name == "dense":
+                bias, gain = options
+                found += ["kernel"] + ["gain"] * gain + ["bias"] * bias
+            elif name == "batchnorm":
+                center, scale, *_ = options
+                found += ["gamma"] * scale + ["beta"] * center + ["mean", "variance"]
+        return tuple(found)
+
+    @property
+    def kernels(self):
+        """Positions of the kernels among the weight arrays."""
+        return [i for i, kind in enumerate(self.kinds) if kind == "kernel"]
+
+    @property
+    def trained(self):
+        """Positions of the arrays that the optimizer changes."""
+        return [i for i, kind in enumerate(self.kinds) if kind not in ("mean", "variance")]
+
+    @property
+    def softmax(self):
+        """Whether the Keras model ends in softmax (the network itself returns logits)."""
+        return self.ops[-1] == ("softmax",)
+
+    def logits(self, params, x, hyper=None, step=None, inside=None):
+        """Return the outputs before any softmax, [G, K, outputs, examples], and the new ``params``.
+
+        Parameters
+        ----------
+        params : list of float32 tensors [G, K, out, in] and [G, K, out, 1]
+            Only the statistics of batch normalization come back changed, and only in training.
+        x : float32 tensor [G or 1, examples, …]
+        hyper : dict of settings [G, K], or None when not training
+        step : int32 scalar, number of the training step
+        inside : float32 tensor [examples], 0 for the filling of the last batch
+        """
+        after, rest = list(params), iter(range(len(params)))
+        training, dense = hyper is not None, 0
+        h = tf.linalg.matrix_transpose(tf.reshape(x, [*x.shape[:2], -1]))[:, None]
+        for name, *options in self.ops:
+            if name == "dense":
+                w = params[next(rest)]
+                if options[1]:
+                    w = _weight_normalized(w, params[next(rest)])
+                if training and "dropconnect" in hyper:
+                    words = masks.bits(hyper["seed"], 3 * dense + _DROPCONNECT, step, tuple(w.shape[2:]))
+                    w = w * masks.scaled(words, spread(hyper["dropconnect"], w))
+                h = product(w, h)
+                if options[0]:
+                    h = h + params[next(rest)]
+                dense += 1
+            elif name == "activation":
+                h = keras.activations.get(options[0])(h)
+            elif name == "dropout" and training:
+                words = masks.bits(hyper["seed"], 3 * options[0] + _DROPOUT, step, tuple(h.shape[2:]))
+                h = h * masks.scaled(words, spread(hyper["rate"][options[0]], h))
+            elif name == "noise" and training:
+                noise = masks.normal(hyper["seed"], 3 * options[0] + _NOISE, step, tuple(h.shape[2:]))
+                h = h + noise * spread(hyper["stddev"][options[0]], h)
+            elif name == "batchnorm":
+                center, scale, momentum, epsilon = options
+                gamma = params[next(rest)] if scale else 1.0
+                beta = params[next(rest)] if center else 0.0
+                places = next(rest), next(rest)
+                mean, variance = (params[i] for i in places)
+                if training:
+                    mean, variance = _moments(h, inside)
+                    for i, new in zip(places, (mean, variance)):
+                        after[i] = params[i] * momentum + new * (1.0 - momentum)
+                h = (h - mean) * (gamma * tf.math.rsqrt(variance + epsilon)) + beta
+        return h, after
+
+
+def product(w, h):
+    """Return W h, [G, K, out, examples], for ``h`` [G, K, in, examples], [G, 1, …] or [1, 1, …]."""
+    groups, models, units, _ = w.shape
+    if h.shape[:2] == (groups, models):
+        return tf.matmul(w, h)
+    if h.shape[0] == groups:
+        tall, h = tf.reshape(w, [groups, models * units, -1]), h[:, 0]
+    else:
+        tall, h = tf.reshape(w, [groups * models * units, -1]), h[0, 0]
+    return tf.reshape(tf.matmul(tall, h), [groups, models, units, -1])
+
+
+def _weight_normalized(v, gain):
+    """Return g v / ‖v‖ row by row (Salimans & Kingma 2016, eq. 2); rows with an infinite gain stay v.
+
+    The infinite gain marks the models of a stack that do without weight normalization.
+    """
+    normal = tf.math.is_finite(gain)
+    length = tf.sqrt(tf.reduce_sum(tf.square(v), axis=-1, keepdims=True))
+    return v * tf.where(normal, tf.where(normal, gain, 1.0) / length, 1.0)
+
+
+def _moments(h, inside):
+    """Return mean and (biased) variance over the examples of each unit, leaving out the filling."""
+    count = tf.reduce_sum(inside)
+    mean = tf.reduce_sum(h * inside, axis=-1, keepdims=True) / count
+    return mean, tf.reduce_sum(tf.square(h - mean) * inside, axis=-1, keepdims=True) / count
