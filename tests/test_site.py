@@ -90,7 +90,7 @@ def visit(context, address, faults):
     page.on("console", lambda message: message.type == "error" and faults.append(
         f"console: {message.text} ({message.location['url']})"))
     page.on("pageerror", lambda error: faults.append(f"console: {error}"))
-    page.goto(address)
+    page.goto(address, wait_until="networkidle")
     page.evaluate("window.MathJax?.startup?.promise")
     return page
 

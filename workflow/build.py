@@ -78,7 +78,7 @@ def build(edition, profile):
             print(f"The book is ready: open {page}, or run 'make serve' and visit http://localhost:8000")
             return 0
     reports = [file.read_text("utf-8") for file in sorted(failures.glob("*.txt"))]
-    print("\n".join(reports) or log.read_text("utf-8"), file=sys.stderr)
+    print(("\n".join(reports) or log.read_text("utf-8")).rstrip(), file=sys.stderr)
     return code
 
 

@@ -104,7 +104,8 @@ def execute(edition, page, output):
     progress.say("starts")
     try:
         papermill.execute_notebook(str(plan.notebooks[page]), str(part), parameters=plan.parameters[page],
-                                   engine_name="reporting", kernel_name="python3", progress_bar=False)
+                                   engine_name="reporting", kernel_name="python3", language="python",
+                                   progress_bar=False)
         if Plan(edition).executed(page) != output:
             raise RuntimeError("the page, or a helper it imports, was edited while it ran; build again")
     except Exception as error:

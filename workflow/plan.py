@@ -23,7 +23,7 @@ class PlanError(Exception):
 
 def nearest(name, choices):
     """Return a clause that lists the allowed names, the nearest one first where there is one."""
-    guess = difflib.get_close_matches(name, choices, n=1)
+    guess = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
     return (f"did you mean {guess[0]!r}? " if guess else "") + f"Allowed: {', '.join(sorted(choices)) or 'none'}."
 
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import nbformat
@@ -33,25 +34,25 @@ def merge(source, executed):
         if "parameters" in cell.metadata.get("tags", []):
             merged += [c for c in results.values() if "injected-parameters" in c.metadata.get("tags", [])]
     source.cells = merged
+    source.metadata["language_info"] = executed.metadata["language_info"]
     return source
 
 
 def split_figures(cell):
     """Give each figure a cell of its own, with caption and alt text where MyST-NB looks for them.
 
-    MyST-NB makes one figure of everything that a cell displays, so what else is displayed stays behind.
+    MyST-NB makes a figure of everything that a cell displays, so what else is displayed stays behind.
     """
     figures = [output for output in cell.outputs if "rt" in output.get("metadata", {})]
     cell.outputs = [output for output in cell.outputs if output not in figures]
     parts = [cell]
     for number, output in enumerate(figures):
+        if any("data" in other for other in parts[-1].outputs):
+            part = nbformat.v4.new_code_cell("...", id=f"{cell.id}-{number}", metadata={"tags": ["remove-input"]})
+            parts.append(part)  # its source is not empty, for MyST-NB drops empty cells
         rt = output.metadata.rt
-        if number or cell.outputs:
-            part = nbformat.v4.new_code_cell("", id=f"{cell.id}-figure-{number}", metadata={"tags": ["remove-input"]})
-            parts.append(part)
         parts[-1].metadata["mystnb"] = {"figure": {"name": rt.name, "caption": rt.caption}, "image": {"alt": rt.alt}}
-        parts[-1].outputs = [bare_slider(output)]
-        parts[-1].execution_count = cell.execution_count
+        parts[-1].outputs.append(bare_slider(output))
     return parts
 
 
@@ -109,10 +110,12 @@ def make(plan):
         code = subprocess.run(
             [str(Path(sys.executable).with_name("jupyter-book")), "build", str(staged), "--path-output", str(part),
              "--builder", "html", "-W", "-n", "--keep-going", "-q"],
-            stdout=stream, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONPATH": str(ROOT / "src")}).returncode
+            stdout=stream, stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "NO_COLOR": "1"}).returncode
     if code:
-        lines = [line for line in log.read_text("utf-8").splitlines() if re.search("WARNING|ERROR|rror:", line)]
-        report = "\n".join(lines or log.read_text("utf-8").splitlines()[-30:])
+        text = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text("utf-8")).replace(f"{staged}/", "")
+        lines = [line for line in text.splitlines() if re.search("WARNING|ERROR|rror:", line)]
+        report = "\n".join(lines or text.splitlines()[-30:])
         (plan.build / "failed" / "site.txt").write_text(
             f"{report}\n\nJupyter Book refused the site; the whole log is {log.relative_to(ROOT)}.\n", "utf-8")
         return code
@@ -125,7 +128,8 @@ if __name__ == "__main__":
     this = Plan(sys.argv[1])
     try:
         code = make(this)
-    except PlanError as error:
-        (this.build / "failed" / "site.txt").write_text(f"{error}\n", "utf-8")
+    except Exception as error:
+        text = str(error) if isinstance(error, PlanError) else traceback.format_exc()
+        (this.build / "failed" / "site.txt").write_text(f"{text}\n", "utf-8")
         code = 1
     sys.exit(code)
