@@ -27,11 +27,10 @@ def statement(kind="effect", margin=0.5, **fields):
     return Statement(says="It is so.", kind=kind, **fields)
 
 
-def judge(values=None, kind="effect", alpha=0.05, note="", dataset=None, n_train=None, n_test=None, first_alpha=None, **fields):
+def judge(values=None, kind="effect", alpha=0.05, note="", dataset=None, overlap=None, **fields):
     about = statement(kind, **fields)
     claim = Claim(id="C999", page="99", source=["ours"], says="It is so.", statements={"C999": about})
-    return verdicts.judge("C999", claim, about, values, alpha=alpha, note=note, dataset=dataset, n_train=n_train,
-                          n_test=n_test, first_alpha=first_alpha)
+    return verdicts.judge("C999", claim, about, values, alpha=alpha, note=note, dataset=dataset, overlap=overlap)
 
 
 def sample(mean, sd=0.1, n=8):
@@ -168,7 +167,7 @@ def test_equal_differences():
 
 def test_overlapping_splits_widen_the_interval():
     assert judge(sample(0.6, 0.5)).word == "HOLDS"
-    assert judge(sample(0.6, 0.5), n_train=100, n_test=100).word == "INCONCLUSIVE"
+    assert judge(sample(0.6, 0.5), overlap=(100, 100)).word == "INCONCLUSIVE"
 
 
 # --- error rates ------------------------------------------------------------------------------------------------------
@@ -219,7 +218,6 @@ def test_intersections_seldom_hold_when_one_member_is_null():
     ("is exact", GOOD, {"kind": "exact"}),
     ("expected True or False", {"it is": 1}, {"kind": "exact"}),
     ("takes no values", GOOD, {"kind": "untestable", "reason": "An opinion."}),
-    ("go together", GOOD, {"n_train": 100}),
     ("fixes a margin for digits", GOOD, {"margin": {"digits": 0.5}, "dataset": "mnist"}),
 ])
 def test_values_that_do_not_fit(message, values, fields):
@@ -356,6 +354,25 @@ def test_a_claim_left_out_stops_the_page(docket):
         docket.judge("C3a", {"a": True})
 
 
+def test_a_claim_that_cannot_be_tried_is_entered_with_the_reason(docket, capsys):
+    judge_all(docket)
+    with capture_output() as shown:
+        docket.not_run("C01", "PyTorch is not installed")
+        docket.not_run("C03a", "the data are not on this machine")
+        docket.close()
+    assert "Not run: PyTorch is not installed." in shown.outputs[0].data["text/plain"]
+    assert docket.verdicts["C02"].interval.alpha == pytest.approx(0.05 * 2 / 3)
+    docket.words()
+    assert capsys.readouterr().out == "C02 HOLDS\nC03a INCONCLUSIVE\n"
+
+
+def test_overlapping_splits_need_both_sizes(docket):
+    with pytest.raises(ValueError, match="go together"):
+        docket.judge("C01", GOOD, n_train=100)
+    with capture_output():
+        assert docket.judge("C01", sample(0.6, 0.5), n_train=100, n_test=100).word == "INCONCLUSIVE"
+
+
 def test_unknown_pages_and_levels_are_refused(docket):
     with pytest.raises(RegisterError, match="'07' is not in the register; the pages are 01a, 01b, 02a"):
         claims.Docket("07")
@@ -386,7 +403,7 @@ CASES = {
     "equivalence": {"values": NULL, "kind": "equivalence"},
     "exact": {"values": {"1 < 2": True, "2 < 1": False}, "kind": "exact"},
     "untestable": {"kind": "untestable", "reason": "An opinion & no more."},
-    "overlap": {"values": UNCLEAR, "n_train": 10, "n_test": 100},
+    "overlap": {"values": UNCLEAR, "overlap": (10, 100)},
     "published": {"values": GOOD, "published": {"value": 0.9, "tolerance": 0.005}},
 }
 

@@ -7,8 +7,9 @@ import math
 from html import escape
 
 from .effects import drawing, estimate_text, level, margin_text, zero
+from .findings import FAILS, HOLDS, NEGLIGIBLE, NO_EFFECT, OPPOSITE, p_value
 from .statistics import MIN_SEEDS, clopper_pearson
-from .verdicts import FAILS, HOLDS, NEGLIGIBLE, NO_EFFECT, OPPOSITE, Verdict, p_value
+from .verdicts import Verdict
 
 MIME = "application/vnd.regularization-on-trial.verdict+json"
 ICONS = {"HOLDS": "✓", "FAILS": "✗", "CONDITIONAL": "◐", "INCONCLUSIVE": "?", "UNTESTABLE": "∅"}
@@ -49,6 +50,8 @@ def _because(verdict, finding) -> str:
 
 def reason(verdict: Verdict) -> str:
     """One sentence: why this word."""
+    if verdict.not_run:
+        return f"Not run: {verdict.not_run}."
     if verdict.word == "UNTESTABLE":
         return verdict.statement.reason
     if verdict.checks is not None:
@@ -80,6 +83,8 @@ def what_would_change_it(verdict: Verdict) -> str:
     """One sentence: which further evidence would change the word. The page's own note comes after it."""
     if verdict.word == "UNTESTABLE":
         sentence = "A version of the claim that predicts something measurable."
+    elif verdict.not_run:
+        sentence = "A run that can try it."
     elif verdict.checks is not None:
         sentence = "Only other definitions or other library versions; no chance is involved."
     elif verdict.kappa is None:
@@ -121,7 +126,7 @@ def facts(verdict: Verdict) -> list[tuple[str, str]]:
 
 
 def _status(verdict) -> str:
-    if not verdict.statement.in_family or verdict.final:
+    if verdict.final or not (verdict.findings and verdict.statement.in_family):
         return ""
     return "Before the Holm adjustment over the page's claims, which comes at its end."
 
@@ -166,10 +171,10 @@ def to_dict(verdict: Verdict) -> dict:
         "id": verdict.id, "claim": verdict.claim.id, "page": verdict.claim.page, "source": verdict.claim.source,
         "where": verdict.claim.where, "says": statement.says, "kind": statement.kind, "word": verdict.word,
         "reason": reason(verdict), "change": what_would_change_it(verdict), "note": verdict.note,
-        "metric": statement.metric, "contrast": statement.contrast, "margin": statement.margin_for(verdict.dataset),
+        "metric": statement.metric, "contrast": statement.contrast, "margin": verdict.findings[0].margin if verdict.findings else None,
         "unit": statement.unit, "unit_label": statement.unit_label, "dataset": verdict.dataset,
         "estimate_text": estimate_text(verdict, verdict.findings[0]) if verdict.interval else "",
         "findings": findings, "checks": verdict.checks, "missing": list(verdict.missing), "n": verdict.n,
         "kappa": _number(verdict.kappa), "p_flip": verdict.p_flip, "checked": statement.checked or statement.kind == "exact",
-        "final": verdict.final, "fingerprint": statement.fingerprint,
+        "not_run": verdict.not_run, "final": verdict.final, "fingerprint": statement.fingerprint,
     }

@@ -49,20 +49,31 @@ class Docket:
         `values`: differences of shape (n,), one per seed, signed so that the claim predicts > 0 (a mapping from
         condition to differences, from check to bool, or nothing, as the claim's kind asks: see `verdicts.judge`).
         `n_train` and `n_test`: sizes of overlapping random splits (Nadeau–Bengio interval). `note` adds a sentence
-        to "what would change it". DocketError for an id that is not on the page.
+        to "what would change it". DocketError for an id that is not on the page, ValueError for values that do not fit.
         """
+        if (n_train is None) != (n_test is None):
+            raise ValueError(f"{id}: n_train and n_test go together, got {n_train} and {n_test}")
+        overlap = None if n_train is None else (n_train, n_test)
+        return self._enter(id, {"values": values, "overlap": overlap, "note": note})
+
+    def not_run(self, id: str, why: str) -> verdicts.Verdict:
+        """Enter a claim that this run cannot try as INCONCLUSIVE, with the reason, for instance "PyTorch is not installed"."""
+        return self._enter(id, {"why": why})
+
+    def _enter(self, id, case):
         if id not in self.statements:
             near = get_close_matches(id, self.statements, n=1, cutoff=0)[0]
             raise DocketError(f"{id!r} is not on page {self.page}; the nearest is {near!r}")
-        case = {"values": values, "n_train": n_train, "n_test": n_test, "note": note}
         self.verdicts[id] = self._verdict(id, case, alpha=self.alpha)
         self._cases[id] = case
         self._closed = False
         display(cards.bundle(self.verdicts[id]), raw=True, display_id=id)
         return self.verdicts[id]
 
-    def _verdict(self, id, case, **levels):
-        return verdicts.judge(id, *self.statements[id], **case, **levels, dataset=self.dataset)
+    def _verdict(self, id, case, *, final=False, **levels):
+        if "why" in case:
+            return verdicts.Verdict(id, *self.statements[id], verdicts.INCONCLUSIVE, not_run=case["why"], final=final)
+        return verdicts.judge(id, *self.statements[id], **case, **levels, dataset=self.dataset, final=final)
 
     def family_share(self) -> float:
         """The part of the chapter's family of single contrasts that stands on this page (0 if none does)."""
@@ -78,7 +89,7 @@ class Docket:
         missing = [id for id in self.statements if id not in self.verdicts]
         if missing:
             raise DocketError(f"page {self.page} has not judged {', '.join(missing)}")
-        family = [id for id in self.statements if self.statements[id][1].in_family]
+        family = [id for id in self.statements if self.statements[id][1].in_family and self.verdicts[id].findings]
         p_values = [verdicts.p_value(self.verdicts[id].findings[0]) for id in family]
         levels = dict(zip(family, map(float, holm_levels(p_values, self.alpha * self.family_share()))))
         first = min(levels.values(), default=self.alpha)

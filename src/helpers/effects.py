@@ -6,7 +6,8 @@ The drawing has no colors of its own: it takes the color of the text around it, 
 import math
 from html import escape
 
-from .verdicts import Finding, Verdict
+from .findings import Finding
+from .verdicts import Verdict
 
 WIDTH, ROW, LABELS = 480, 34, 34  # of the drawing, in its own units
 SIDE = {"effect": "the claim predicts this side →", "equivalence": "the claim predicts the shaded band"}
@@ -48,7 +49,7 @@ def estimate_text(verdict: Verdict, finding: Finding) -> str:
 
 def margin_text(verdict: Verdict, both: bool = True) -> str:
     """The registered margin in the reader's unit, "±0.50 pp" or "×0.90 to ×1.11"; only "0.50 pp" if not both sides."""
-    margin = verdict.statement.margin_for(verdict.dataset)
+    margin = verdict.findings[0].margin
     unit = Unit(verdict.statement.unit_label, margin)
     if not both:
         return unit(margin, sign=False)

@@ -1,8 +1,6 @@
-"""The rule: from paired differences to a verdict word.
+"""The rule for a whole statement: one word from the findings of its contrasts and conditions.
 
-Part of the judge; pages use `helpers.claims`. Differences are signed so that the claim predicts > 0. For a single
-contrast the interval at level 1 − α decides the sign, and the inner one at level 1 − 2α, the same as two
-one-sided tests at α, decides whether an effect is too small to matter.
+Part of the judge; pages use `helpers.claims`. The rule for one contrast is in `helpers.findings`.
 
 In a family of m contrasts Holm's procedure gives the levels of the signs. "No effect" is decided at α/m: stepping down
 there too would let contrasts that were already decided loosen the test of those left over, which are the ones with
@@ -17,33 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import statistics as st
+from .findings import FAILS, HOLDS, INCONCLUSIVE, NEGLIGIBLE, NO_EFFECT, OPPOSITE, Finding, find, p_value
 from .registry import Claim, Statement
 
-HOLDS, NEGLIGIBLE = "HOLDS", "HOLDS (negligible)"
-FAILS, OPPOSITE, NO_EFFECT = "FAILS", "FAILS (opposite)", "FAILS (no effect)"
-CONDITIONAL, INCONCLUSIVE, UNTESTABLE = "CONDITIONAL", "INCONCLUSIVE", "UNTESTABLE"
+CONDITIONAL, UNTESTABLE = "CONDITIONAL", "UNTESTABLE"
 WORDS = (HOLDS, NEGLIGIBLE, FAILS, OPPOSITE, NO_EFFECT, CONDITIONAL, INCONCLUSIVE, UNTESTABLE)
 ALL_MUST_HOLD = ("intersection", "ordering", "range")  # intersection–union: no adjustment to HOLD
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What the differences of one contrast, or of one condition, show.
-
-    `interval` decides the sign and `inner` whether the effect is inside the margin; `kappa` is how far the interval
-    may shift, in half-widths, before the word changes (None if INCONCLUSIVE); `seeds` is how many seeds it would
-    take to decide (None if decided).
-    """
-
-    name: str
-    values: tuple[float, ...]
-    rule: str
-    margin: float
-    word: str
-    interval: st.Interval
-    inner: st.Interval
-    kappa: float | None
-    seeds: float | None
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,8 +28,9 @@ class Verdict:
     """A statement of the register with its verdict word and everything that led to it.
 
     `findings` has one entry per contrast or condition; `checks` are the statements of an exact claim; `missing` the
-    registered conditions that were not run. `kappa` and `p_flip` (the chance that a rerun with fresh seeds changes
-    the word) are None for exact and untestable claims. `final` is set once the page's docket is closed.
+    registered conditions that were not run; `not_run` says why nothing was run at all. `kappa` and `p_flip` (the
+    chance that a rerun with fresh seeds changes the word) are None where nothing was estimated. `final` is set once the
+    page's docket is closed.
     """
 
     id: str
@@ -66,6 +44,7 @@ class Verdict:
     p_flip: float | None = None
     dataset: str | None = None
     note: str = ""
+    not_run: str = ""
     final: bool = False
 
     def __repr__(self):
@@ -83,68 +62,6 @@ class Verdict:
     def n(self) -> int | None:
         """The number of seeds (the smallest over the contrasts), None for exact and untestable claims."""
         return min((finding.interval.n for finding in self.findings), default=None)
-
-
-def _decide(rule: str, interval: st.Interval, inner: st.Interval, margin: float) -> tuple[str, float]:
-    """The word for one contrast, and how far its interval may shift before the word changes."""
-    low, high, estimate = interval.low, interval.high, interval.estimate
-    inside = min(margin - inner.high, inner.low + margin)  # > 0: the inner interval lies within ±margin
-    if interval.n < st.MIN_SEEDS:
-        return INCONCLUSIVE, 0.0
-    if rule == "equivalence":
-        outside = max(low - margin, -margin - high)
-        return (HOLDS, inside) if inside > 0 else (FAILS, outside) if outside > 0 else (INCONCLUSIVE, 0.0)
-    if rule == "not worse":
-        return (HOLDS, low + margin) if low > -margin else (FAILS, -margin - high) if high < -margin else (INCONCLUSIVE, 0.0)
-    if low > 0:
-        return (HOLDS, min(low, estimate - margin)) if estimate >= margin else (NEGLIGIBLE, min(low, margin - estimate))
-    if high < 0:
-        return OPPOSITE, -high
-    if inside > 0:
-        return NO_EFFECT, min(inside, high, -low) if interval.se else inside
-    return INCONCLUSIVE, 0.0
-
-
-def _seeds(rule, interval, inner, margin, n_test_over_n_train):
-    """How many seeds would settle the contrast if estimate and spread stayed as they are."""
-    estimate, alpha = interval.estimate, interval.alpha
-    narrow = [(margin - abs(estimate), inner.alpha)]  # inside the margin
-    if rule == "effect":
-        narrow.append((abs(estimate), alpha))
-    elif rule == "equivalence":
-        narrow.append((abs(estimate) - margin, alpha))
-    else:
-        narrow = [(abs(estimate + margin), alpha)]
-    needed = [st.seeds_needed(interval.sd, width, level, n_test_over_n_train) for width, level in narrow if width > 0]
-    return max(st.MIN_SEEDS, min(needed, default=math.inf))
-
-
-def find(deltas, margin: float, alpha: float = 0.05, *, name: str = "", rule: str = "effect",
-         first_alpha: float | None = None, overlap: tuple[int, int] | None = None) -> Finding:
-    """What the differences of one contrast, shape (n,), show at error level `alpha`.
-
-    `rule`: "effect" (predicted > 0), "equivalence" (predicted inside ±margin) or "not worse" (predicted > −margin).
-    `first_alpha`: the level for "no effect" in a family (default alpha). `overlap`: sizes (n_train, n_test) of
-    overlapping splits for the Nadeau–Bengio interval. ValueError as in `statistics.t_interval`.
-    """
-    interval = st.nadeau_bengio(deltas, *overlap, alpha) if overlap else st.t_interval(deltas, alpha)
-    inner = interval.at(2 * (first_alpha or alpha if rule == "effect" else alpha))
-    word, shift = _decide(rule, interval, inner, margin)
-    decided = word != INCONCLUSIVE
-    return Finding(
-        name, tuple(map(float, deltas)), rule, margin, word, interval, inner,
-        kappa=st.kappa(shift, interval.half_width) if decided else None,
-        seeds=None if decided else _seeds(rule, interval, inner, margin, overlap[1] / overlap[0] if overlap else 0.0),
-    )
-
-
-def p_value(finding: Finding) -> float:
-    """The p value with which a contrast enters Holm's procedure: the smallest level at which its test decides."""
-    interval, margin = finding.interval, finding.margin
-    if finding.rule == "equivalence":
-        outside = max(interval.p_against(-margin), interval.p_against(margin)) if abs(interval.estimate) > margin else 1.0
-        return min(st.equivalence_p(interval, margin), outside)
-    return interval.p_against(-margin if finding.rule == "not worse" else 0.0)
 
 
 def _contrasts(id, statement, values, dataset) -> tuple[list[tuple], tuple[str, ...]]:
@@ -236,14 +153,14 @@ def _stability(word, findings, must_all_hold):
     return kappa, 1 - math.prod(1 - flip for flip in flips)
 
 
-def judge(id: str, claim: Claim, statement: Statement, values=None, *, alpha: float = 0.05,
-          first_alpha: float | None = None, dataset: str | None = None, n_train: int | None = None, n_test: int | None = None, note: str = "", final: bool = False) -> Verdict:
+def judge(id: str, claim: Claim, statement: Statement, values=None, *, alpha: float = 0.05, first_alpha: float | None = None,
+          dataset: str | None = None, overlap: tuple[int, int] | None = None, note: str = "", final: bool = False) -> Verdict:
     """The verdict on one statement of the register.
 
     `values`: differences of shape (n,), one per seed; a mapping from condition (or member of an intersection or
     ordering) to differences; for a range a mapping from setting to (differences to none, differences to the best); for
-    an exact claim a mapping from statement to bool; nothing for an untestable one. With `n_train` and `n_test` the
-    interval is Nadeau and Bengio's for overlapping splits. In a family `alpha` is the claim's own level by Holm and
+    an exact claim a mapping from statement to bool; nothing for an untestable one. `overlap`: sizes (n_train, n_test)
+    of overlapping splits, for the Nadeau–Bengio interval. In a family `alpha` is the claim's own level by Holm and
     `first_alpha` that of the family's first step (default: alpha). ValueError if the values do not fit the register.
     """
     about = {"id": id, "claim": claim, "statement": statement, "dataset": dataset, "note": note, "final": final}
@@ -253,9 +170,6 @@ def judge(id: str, claim: Claim, statement: Statement, values=None, *, alpha: fl
         return Verdict(word=UNTESTABLE, **about)
     if statement.kind == "exact":
         return Verdict(**_judge_exact(id, values), **about)
-    if (n_train is None) != (n_test is None):
-        raise ValueError(f"{id}: n_train and n_test go together, got {n_train} and {n_test}")
-    overlap = None if n_train is None else (n_train, n_test)
     contrasts, missing = _contrasts(id, statement, values, dataset)
     contrasts = [(name, st.check_differences(deltas, f"{id} {name}".strip()), rule) for name, deltas, rule in contrasts]
     must_all_hold = statement.kind in ALL_MUST_HOLD
