@@ -1,5 +1,6 @@
 # make book            execute what changed and build the site   (EDITION=quick or mnist, PROFILE=local or slurm)
-# make test            everything that must hold                 (make test-mnist: on MNIST as well)
+# make test            everything that must hold                 (make test-mnist: every page runs on MNIST)
+# make words           store the freshly judged words that nbval compares
 # make serve           look at the site on http://localhost:8000
 EDITION ?= quick
 PROFILE ?= local
@@ -15,10 +16,10 @@ words: book
 	.venv/bin/python workflow/checked_words.py $(EDITION)
 
 test: $(READY)
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n 2 --dist loadfile --nbval-lax --nbval-cell-timeout=600
 
 test-mnist: $(READY)
-	.venv/bin/python workflow/build.py mnist $(PROFILE)
+	@.venv/bin/python workflow/build.py mnist $(PROFILE)
 
 serve:
 	.venv/bin/python -m http.server --bind 127.0.0.1 --directory build/$(EDITION)/site 8000
