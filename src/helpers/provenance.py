@@ -82,8 +82,9 @@ def closure(notebook, package=PACKAGE):
 def key(notebook, parameters, package=PACKAGE, lock=ROOT / "requirements.lock"):
     """Return the key of a page, 64 hexadecimal digits, for a dict of parameters that differ from the defaults.
 
-    Prose, outputs and cosmetic tags do not count. A YAML file of the package counts where a module names it. A page that judges claims depends on the register
-    of its whole chapter, whose pages share one error rate.
+    Prose, outputs and cosmetic tags do not count. A YAML file of the package counts where a module
+    names it. A page that judges claims depends on the register of its whole chapter, whose pages
+    share one error rate.
     """
     files = closure(notebook, package)
     texts = [file.read_text("utf-8") for file in files]
