@@ -11,6 +11,6 @@ Each model takes the steps that Keras's own ``fit`` would take with the same wei
 """
 
 from .settings import SettingsError, grid
-from .stack import Stack
+from .stack import DivergenceWarning, Stack
 
-__all__ = ["SettingsError", "Stack", "grid"]
+__all__ = ["DivergenceWarning", "SettingsError", "Stack", "grid"]

@@ -11,6 +11,8 @@ def inputs(x, shape):
     wanted = tuple(shape)
     if x.ndim < 2 or not len(x) or x.shape[1:] not in (wanted, (int(np.prod(wanted)),)):
         raise ValueError(f"x has shape {x.shape}, but the model takes (N, {', '.join(map(str, wanted))}).")
+    if not np.isfinite(x).all():
+        raise ValueError("x holds NaN or infinity; every input must be a finite number.")
     return np.ascontiguousarray(x.reshape(len(x), *wanted))
 
 

@@ -33,7 +33,8 @@ class Group:
 
     def compile(self, rule, loss):
         """Forget any optimizer state and take this optimizer and loss."""
-        self.rule, self.loss, self.step, self.epoch = rule, loss, 0, 0
+        self.rule, self.loss, self.epoch = rule, loss, 0
+        self.step = np.zeros(len(self.members), np.int32)
         rates = {k: table.column(self.settings, k, getattr(rule, k)) for k in ("learning_rate", "momentum", "weight_decay")}
         slots = 2 if rule.kind == "adam" else int(rates["momentum"].any())
         self.rates = {k: v for k, v in rates.items() if k != "weight_decay" or v.any()}
@@ -81,7 +82,7 @@ class Group:
                         progress(block.real.sum() * (epochs - start - len(record)))
                         break
             self._keep(block, state, watch)
-        self.step, self.epoch = int(state["step"]), self.epoch + epochs
+        self.epoch += epochs
         return history
 
     def _stopped(self, callbacks, epoch, block, record):
@@ -106,7 +107,7 @@ class Group:
     def _state(self, block, watch):
         params = [w[block.models] for w in self.params]
         slots = [[s[block.models] for s in slots] for slots in self.slots]
-        state = {"params": params, "slots": slots, "step": np.int32(self.step)}
+        state = {"params": params, "slots": slots, "step": self.step[block.models[0, 0]]}
         return state | ({"watch": stopping.start(watch, params, block.models.shape)} if watch else {})
 
     def _hyper(self, block, patience, min_delta, start_from):
@@ -118,6 +119,7 @@ class Group:
 
     def _keep(self, block, state, watch):
         params = state["params"]
+        self.step[block.models[block.real]] = int(state["step"])
         if watch and watch.monitor:
             best, epoch = (state["watch"][k].numpy() for k in ("best", "best_epoch"))
             self.best_epoch[block.models[block.real]] = np.where(np.isfinite(best), epoch, -1)[block.real]

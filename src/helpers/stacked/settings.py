@@ -54,7 +54,7 @@ def grid(**columns):
 
 def nearest(name, known):
     """Return ' Did you mean …?' with the nearest known name, or nothing when none is near."""
-    near = difflib.get_close_matches(str(name), list(known), n=1)
+    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 

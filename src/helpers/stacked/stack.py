@@ -61,7 +61,7 @@ class Stack:
             raise table.SettingsError(f"The build function needs {missing[0]!r}; add a column of that name to settings.")
         self._arguments = [name for name in signature if name in self.settings]
         self._seeds = table.column(self.settings, "seed", 0).astype(np.int64)
-        self._rule = None
+        self._rule = self.examples = None
         self._make_groups(penalize)
 
     def __len__(self):
@@ -241,6 +241,7 @@ class Stack:
 
         ``clean=False`` scores the labels it was trained on, noise included; ``clean=True`` the true ones.
         """
+        self._need_fitted()
         return self._scored(lambda group: group.evaluate_train(self.examples, clean))
 
     def _scored(self, score):
@@ -259,15 +260,18 @@ class Stack:
 
     def rows(self, i):
         """Return (rows, labels) that model i was trained on: int array (n,), labels with their noise."""
+        self._need_fitted()
         return self.examples.of(i)
 
     def order(self, i, epoch):
         """Return the order in which model i saw its training rows in an epoch: positions in ``rows(i)``."""
+        self._need_fitted()
         return self.examples.order(i, epoch)
 
     @property
     def best_epoch(self):
         """The epoch with each model's best watched metric, int array (M,); −1 where nothing was watched."""
+        self._need_fitted()
         out = np.empty(len(self), int)
         for group in self._groups:
             out[group.members] = group.best_epoch
@@ -275,6 +279,8 @@ class Stack:
 
     def weights(self, i):
         """Return the weights of model i as Keras orders them (``model.get_weights()``)."""
+        if not 0 <= i < len(self):
+            raise IndexError(f"There is no model {i}; the stack has models 0 … {len(self) - 1}.")
         group = next(g for g in self._groups if i in g.members)
         arrays = [w[np.flatnonzero(group.members == i)[0]] for w in group.params]
         if isinstance(group.network, generic.KerasNetwork):
@@ -290,3 +296,7 @@ class Stack:
     def _need_compiled(self):
         if self._rule is None:
             raise RuntimeError("Call compile(optimizer=…, loss=…) before this.")
+
+    def _need_fitted(self):
+        if self.examples is None:
+            raise RuntimeError("Call fit(x, y, …) before this.")
