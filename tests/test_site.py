@@ -27,7 +27,7 @@ ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "-
 IMAGES = """[...document.querySelectorAll('article img')]
     .map(i => [i.getAttribute('src').slice(0, 60), i.getAttribute('alt') || ''])"""
 FIGURES = """[...document.querySelectorAll('article figure')]
-    .filter(f => !(f.querySelector('figcaption')?.innerText.trim().length > 20)).map(f => f.id || f.outerHTML.slice(0, 60))"""
+    .filter(f => !(f.querySelector('figcaption')?.textContent.trim().length > 20)).map(f => f.id || f.outerHTML.slice(0, 60))"""
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,8 @@ REPAIRS = [
     (r'<link rel="preload" as="font"[^>]*>', ""),
     # the logo stood outside every landmark
     (r'<div class="bd-sidebar-primary bd-sidebar', '<div role="region" aria-label="Book" class="bd-sidebar-primary bd-sidebar'),
+    # the corner of a pandas table is no header of anything
+    (r"<th></th>", "<td></td>"),
     # roles that docutils gives to the entries of a bibliography, deprecated since DPUB-ARIA 1.1
     (r' role="doc-biblioentry"|(?<=<div) role="list"(?= class="citation-list")', ""),
     (r'(?s)<script type="text/x-thebe-config">.*?</script>\s*<script>kernelName = .*?</script>', ""),
