@@ -7,6 +7,9 @@ PROFILE ?= local
 PYTHON  ?= python3
 READY   := .venv/ready
 
+# Importing TensorFlow takes twelve seconds where Python may not keep its bytecode, and three where it may.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: book words test test-mnist serve clean
 
 book: $(READY)
