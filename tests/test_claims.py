@@ -274,6 +274,15 @@ def test_a_claim_stands_on_one_page(tmp_path):
         registry.load(tmp_path)
 
 
+@pytest.mark.parametrize("kind, checked, word_checked", [
+    ("exact", None, True), ("exact", False, False), ("effect", None, False), ("effect", True, True),
+])
+def test_exact_words_are_checked_unless_the_register_says_no(kind, checked, word_checked):
+    """An exact word may still depend on the processor or the build of a library."""
+    about = statement(kind, checked=checked)
+    assert about.word_is_checked == word_checked
+
+
 def test_the_fingerprint_covers_what_is_registered():
     prints = {s.fingerprint for s in (statement(), statement(margin=0.6), statement(checked=True), statement(conditions=["a"]))}
     assert len(prints) == 4
@@ -291,7 +300,8 @@ def test_margins_and_conditions_by_data_set():
 PAGE = """
 C01: {source: A, says: One., kind: effect, metric: m, contrast: c, margin: 0.5}
 C02: {source: B, says: Two & more., kind: effect, metric: m, contrast: c, margin: 0.5, checked: true}
-C03: {source: [A, C], says: Three., parts: {a: {says: Exact., kind: exact}, b: {says: U., kind: untestable, reason: Opinion.}}}
+C03: {source: [A, C], says: Three., parts: {a: {says: Exact., kind: exact}, b: {says: U., kind: untestable, reason: Opinion.},
+  c: {says: Exact on this processor., kind: exact, checked: false}}}
 """
 OTHER = "C04: {source: D, says: Four., kind: monotone, metric: m, contrast: c, margin: 0.5}\n"
 
@@ -314,6 +324,7 @@ def judge_all(docket, c01=GOOD, c02=GOOD):
         docket.judge("C02", c02)
         docket.judge("C03a", {"a": True})
         docket.judge("C03b")
+        docket.judge("C03c", {"a": True})
     return shown.outputs
 
 
@@ -323,7 +334,7 @@ def test_a_docket_judges_closes_and_prints_its_checked_words(docket, capsys):
     with capture_output() as closing:
         docket.close()
     updated = {out.data[cards.MIME]["id"]: out for out in closing.outputs[:-1]}
-    assert set(updated) == {"C01", "C02", "C03a", "C03b"}
+    assert set(updated) == {"C01", "C02", "C03a", "C03b", "C03c"}
     assert all(out.update and out.data[cards.MIME]["final"] for out in updated.values())
     assert "Before the Holm" not in updated["C01"].data["text/plain"]
     assert "Two &amp; more." in closing.outputs[-1].data["text/html"]
@@ -346,7 +357,7 @@ def test_closing_applies_holm_at_the_pages_share(docket):
 def test_a_claim_left_out_stops_the_page(docket):
     with capture_output():
         docket.judge("C01", GOOD)
-    with pytest.raises(claims.DocketError, match="page 01a has not judged C02, C03a, C03b"):
+    with pytest.raises(claims.DocketError, match="page 01a has not judged C02, C03a, C03b, C03c"):
         docket.close()
     with pytest.raises(claims.DocketError, match="closed before"):
         docket.words()

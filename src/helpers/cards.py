@@ -175,6 +175,6 @@ def to_dict(verdict: Verdict) -> dict:
         "unit": statement.unit, "unit_label": statement.unit_label, "dataset": verdict.dataset,
         "estimate_text": estimate_text(verdict, verdict.findings[0]) if verdict.interval else "",
         "findings": findings, "checks": verdict.checks, "missing": list(verdict.missing), "n": verdict.n,
-        "kappa": _number(verdict.kappa), "p_flip": verdict.p_flip, "checked": statement.checked or statement.kind == "exact",
+        "kappa": _number(verdict.kappa), "p_flip": verdict.p_flip, "checked": statement.word_is_checked,
         "not_run": verdict.not_run, "final": verdict.final, "fingerprint": statement.fingerprint,
     }

@@ -101,11 +101,11 @@ class Docket:
         display({"text/html": self._table(), "text/plain": self._lines()}, raw=True)
 
     def words(self) -> None:
-        """Print "C47 HOLDS" for each claim whose word nbval may check: exact claims, and those `checked` in the register."""
+        """Print "C47 HOLDS" for each claim whose word nbval may check: `word_is_checked` in the register."""
         if not self._closed:
             raise DocketError(f"page {self.page} must be closed before its words are printed: call close() first")
         for id, (_, statement) in self.statements.items():
-            if statement.kind == "exact" or statement.checked:
+            if statement.word_is_checked:
                 print(self.verdicts[id])
 
     def _lines(self):
