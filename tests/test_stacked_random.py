@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from keras_reference import BATCH, X, X_VAL, Y, Y_VAL, compiled, distance
+from keras_reference import BATCH, X_VAL, Y_VAL, X, Y, compiled, distance, seeded
 from scipy import stats
 
 from helpers import stacked
@@ -44,28 +44,26 @@ def plain():
 
 
 def by_keras(setting):
-    """Validation losses and norms of the first kernel of SEEDS networks trained by Keras."""
-    model = compiled(network(**setting), keras.optimizers.Adam(0.01))
-    found = []
+    """Validation losses and norms of the first kernel of SEEDS networks, trained by Keras one after another."""
+    model, found = compiled(network(**setting), keras.optimizers.Adam(0.01)), []
     for seed in range(1000, 1000 + SEEDS):
-        keras.utils.set_random_seed(seed)
-        model.set_weights(plain().get_weights())
-        for variable in model.optimizer.variables:
-            if variable.name != "learning_rate":
-                variable.assign(keras.ops.zeros_like(variable))
-        model.fit(X, Y, 50, EPOCHS, verbose=0)
-        logits = model(X_VAL).numpy()
-        nll = (np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(Y_VAL)), Y_VAL]).mean()
-        found.append((nll, np.linalg.norm(model.get_weights()[0])))
+        model.set_weights(seeded(seed, plain).get_weights())
+        for variable in model.optimizer.variables[2:]:  # all but the learning rate and, below, the step
+            variable.assign(keras.ops.zeros_like(variable))
+        model.optimizer.iterations.assign(0)
+        for start in [*range(0, len(X), 50)] * EPOCHS:
+            model.train_on_batch(X[start : start + 50], Y[start : start + 50])
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(Y_VAL, model(X_VAL))
+        found.append((loss.numpy(), np.linalg.norm(model.get_weights()[0])))
     return np.array(found).T
 
 
 def by_stack(**setting):
     """The same from a stack."""
-    settings = stacked.grid(seed=range(SEEDS), **{k: [v] for k, v in setting.items()})
+    settings = stacked.grid(seed=range(SEEDS), **setting)
     stack = stacked.Stack(plain, settings)
     stack.compile("adam", learning_rate=0.01)
-    stack.fit(X, Y, 50, EPOCHS)
+    stack.fit(X, Y, 50, EPOCHS, shuffle=False)
     norms = [np.linalg.norm(stack.weights(i)[0]) for i in range(SEEDS)]
     return np.array([stack.evaluate(X_VAL, Y_VAL).loss, norms])
 
@@ -82,13 +80,15 @@ def test_results_are_distributed_as_keras_has_them(setting):
     assert min(stats.ks_2samp(a, b).pvalue for a, b in zip(keras_values, half)) < 1e-4
 
 
-MIXED = pd.concat(
+ARMS = pd.concat(
     [
-        stacked.grid(seed=range(3), dropout=[0.0, 0.3], l2=[0.0, 1e-3], n_train=200),
-        stacked.grid(seed=1, input_noise=0.5, dropconnect=0.2, prox_l1=1e-3, n_train=[200, 100]),
-    ],
-    ignore_index=True,
+        stacked.grid(dropout=0.3),
+        stacked.grid(l2=1e-3),
+        stacked.grid(input_noise=0.5, dropconnect=0.2),
+        stacked.grid(prox_l1=1e-3, weight_normalization=1),
+    ]
 )
+MIXED = stacked.grid(seed=range(3), n_train=200).merge(ARMS, how="cross")
 
 
 def train(settings, epochs=6, **options):
@@ -115,7 +115,7 @@ def test_rerun_is_equal_bit_for_bit():
 def test_the_others_do_not_matter():
     """A model trained alone, in a pair, or among all ends within 1e-5: rounding depends on the company."""
     together, _ = train(MIXED)
-    for chosen in ([0], [3, 12], [13]):
+    for chosen in ([0], [3, 8]):
         alone, _ = train(MIXED.iloc[chosen])
         assert max(distance(a, together[i]) for a, i in zip(alone, chosen)) <= 1e-5
     pairs = [(i, j) for i in range(len(MIXED)) for j in range(i)]

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from . import architecture, settings as table
+from . import architecture
+from . import settings as table
 from .network import DenseNetwork
 
 _PER_KERNEL = ("l1", "l2", "prox_l1", "max_norm")

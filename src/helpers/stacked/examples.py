@@ -28,7 +28,9 @@ def targets(y, n, loss, outputs):
         return y
     y = y.reshape(n)
     if not np.issubdtype(y.dtype, np.integer) or y.min() < 0 or y.max() >= outputs:
-        raise ValueError(f"y must be integer classes 0 … {outputs - 1} for {loss}, got {y.dtype} from {y.min()} to {y.max()}.")
+        raise ValueError(
+            f"y must be integer classes 0 … {outputs - 1} for {loss}, got {y.dtype} from {y.min()} to {y.max()}."
+        )
     return y.astype(np.int32)
 
 

@@ -4,11 +4,11 @@ Convolutions and recurrent layers gain nothing from a model axis, so their model
 the graph, unrolled, each with its own weights, and without XLA.
 """
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from . import architecture, settings as table
+from . import architecture
+from . import settings as table
 
 # Settings that need the inside of a layer.
 DENSE_ONLY = ("dropout", "input_dropout", "dropconnect", "input_noise", "weight_normalization", "max_norm")
@@ -72,8 +72,10 @@ def gather(network, settings, penalize):
     penalized = {"all": range(last + 1), "hidden": range(last), "output": [last]}[penalize]
     hyper = {"rate": {}, "stddev": {}}
     for name in ("l1", "l2", "prox_l1"):
-        own = [architecture.penalties(layer).get(name, 0.0) if name != "prox_l1" else 0.0 for layer in network.layers]
-        rows = [table.column(settings, name, o) if k in penalized else np.full(len(settings), o) for k, o in enumerate(own)]
+        own = [architecture.penalties(layer).get(name, 0.0) for layer in network.layers]
+        rows = [
+            table.column(settings, name, o) if k in penalized else np.full(len(settings), o) for k, o in enumerate(own)
+        ]
         if any(row.any() for row in rows):
             hyper[name] = rows
     wd = table.column(settings, "coupled_weight_decay", 0.0)
@@ -81,10 +83,12 @@ def gather(network, settings, penalize):
 
 
 def refuse_other_penalties(model):
-    """Raise ValueError for a regularizer that the stack would leave out: any but those of kernels."""
+    """Raise ValueError for a regularizer or constraint that the stack would leave out: any but kernels' L1 and L2."""
+    refused = ("bias_regularizer", "activity_regularizer", "recurrent_regularizer", "gamma_regularizer")
+    refused += ("beta_regularizer", "kernel_constraint", "bias_constraint", "recurrent_constraint")
     for layer in model._flatten_layers():
-        for name in ("bias_regularizer", "activity_regularizer", "recurrent_regularizer", "gamma_regularizer", "beta_regularizer"):
+        for name in refused:
             if getattr(layer, name, None) is not None:
-                raise ValueError(f"The layer {layer.name!r} has a {name}, which the stack does not have; use Keras's fit.")
-        if isinstance(layer, keras.layers.Layer) and getattr(layer, "kernel_constraint", None) is not None:
-            raise ValueError(f"The layer {layer.name!r} has a kernel_constraint, which this path does not have; use Keras's fit.")
+                raise ValueError(
+                    f"The layer {layer.name!r} has a {name}, which the stack does not have here; use Keras's fit."
+                )

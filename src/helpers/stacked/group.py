@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from . import engine, losses, plan, settings as table, stopping
+from . import engine, losses, plan, stopping
+from . import settings as table
 from .examples import chunks
 
 _ORDER_BYTES = 8 * 2**20  # of batch orders in one compiled call
@@ -35,7 +36,9 @@ class Group:
         """Forget any optimizer state and take this optimizer and loss."""
         self.rule, self.loss, self.epoch = rule, loss, 0
         self.step = np.zeros(len(self.members), np.int32)
-        rates = {k: table.column(self.settings, k, getattr(rule, k)) for k in ("learning_rate", "momentum", "weight_decay")}
+        rates = {
+            k: table.column(self.settings, k, getattr(rule, k)) for k in ("learning_rate", "momentum", "weight_decay")
+        }
         slots = 2 if rule.kind == "adam" else int(rates["momentum"].any())
         self.rates = {k: v for k, v in rates.items() if k != "weight_decay" or v.any()}
         self.slots = [[np.zeros_like(self.params[i]) for _ in range(slots)] for i in self.network.trained]
@@ -47,7 +50,9 @@ class Group:
         groups = [(n, [place[m] for m in models]) for n, models in examples.groups(self.members)]
         if not self.network.compiled:
             return plan.blocks(groups, self.network.unrolled)
-        return plan.blocks(groups, max(1, int(plan.cache_bytes() / 3 / (self.model_bytes + 2 * size * self.unit_bytes))))
+        return plan.blocks(
+            groups, max(1, int(plan.cache_bytes() / 3 / (self.model_bytes + 2 * size * self.unit_bytes)))
+        )
 
     def fit(self, examples, size, epochs, validation, validation_freq, stop, callbacks, progress):
         """Train all blocks; return [models, epochs, 5], the columns ``stopping.RECORD``."""

@@ -48,7 +48,9 @@ def read(optimizer, **options):
     """
     if isinstance(optimizer, str):
         if optimizer.lower() not in _NAMED:
-            raise ValueError(f"Unknown optimizer {optimizer!r}; the stack has {', '.join(_NAMED)}.{nearest(optimizer, _NAMED)}")
+            raise ValueError(
+                f"Unknown optimizer {optimizer!r}; the stack has {', '.join(_NAMED)}.{nearest(optimizer, _NAMED)}"
+            )
         optimizer = _NAMED[optimizer.lower()](**options)
     elif options:
         raise ValueError(f"Give {', '.join(options)} to the Keras optimizer itself.")

@@ -90,11 +90,11 @@ def _check_range(name, column):
     except (TypeError, ValueError):
         raise SettingsError(f"{name} must be numbers, got {list(column.unique())[:5]}.") from None
     low, high, _ = COLUMNS[name]
-    at_least, at_most = float(low[1:]), float(high[:-1])
-    good = (values >= at_least if low[0] == "[" else values > at_least) & (values <= at_most if high.endswith("]") else values < at_most)
-    good |= column.isna().to_numpy()
-    if not good.all():
-        raise SettingsError(f"{name} must lie in {low}, {high}, got {values[~good][0]:g} (model {np.flatnonzero(~good)[0]}).")
+    above = values >= float(low[1:]) if low[0] == "[" else values > float(low[1:])
+    below = values <= float(high[:-1]) if high[-1] == "]" else values < float(high[:-1])
+    wrong = np.flatnonzero(~(above & below) & column.notna().to_numpy())
+    if len(wrong):
+        raise SettingsError(f"{name} must lie in {low}, {high}, got {values[wrong[0]]:g} (model {wrong[0]}).")
     if name in INTEGERS and (values[np.isfinite(values)] % 1).any():
         raise SettingsError(f"{name} must be whole numbers, got {values[values % 1 != 0][0]:g}.")
 

@@ -1,17 +1,15 @@
 """The front door: ``Stack`` reads like a Keras model that happens to be many."""
 
-import inspect
-import random
 import warnings
 
 import keras
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
-from . import architecture, dense, generic, losses, optimizers, settings as table, stopping
+from . import dense, generic, losses, optimizers, stopping
+from . import settings as table
+from .building import Builder
 from .examples import Examples, inputs, targets
-from .group import Group
 
 
 class DivergenceWarning(UserWarning):
@@ -50,96 +48,13 @@ class Stack:
     def __init__(self, build, settings, penalize="all"):
         if penalize not in ("all", "hidden", "output"):
             raise table.SettingsError(f"penalize must be 'all', 'hidden' or 'output', got {penalize!r}.")
-        if not isinstance(build, keras.Model) and not callable(build):
-            raise TypeError(f"build must be a Keras model or a function that returns one, got {type(build).__name__}.")
-        self._build = (lambda: keras.models.clone_model(build)) if isinstance(build, keras.Model) else build
-        signature = inspect.signature(self._build).parameters
-        signature = {name: p for name, p in signature.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-        self.settings = table.check(settings, list(signature))
-        missing = [name for name, p in signature.items() if p.default is p.empty and name not in self.settings]
-        if missing:
-            raise table.SettingsError(f"The build function needs {missing[0]!r}; add a column of that name to settings.")
-        self._arguments = [name for name in signature if name in self.settings]
-        self._seeds = table.column(self.settings, "seed", 0).astype(np.int64)
+        self._builder = Builder(build, settings)
+        self.settings = self._builder.settings
         self._rule = self.examples = None
-        self._make_groups(penalize)
+        self._groups, self.path = self._builder.groups(penalize)
 
     def __len__(self):
         return len(self.settings)
-
-    def _make_groups(self, penalize):
-        made, reason = {}, None
-        for i in range(len(self)):
-            key = self._key(i)
-            if key not in made:
-                made[key] = model = self._new_model(i)
-                try:
-                    reason = reason or architecture.read(model)[0] and None
-                except architecture.NotStackable as why:
-                    reason = str(why)
-        kind = self._dense_groups if reason is None else self._generic_groups
-        self._groups = list(kind(made, penalize))
-        many = f"{len(self._groups)} architecture{'s' if len(self._groups) > 1 else ''}"
-        self.path = (
-            f"dense stack ({many}): every layer is dense or acts element by element, in a chain"
-            if reason is None
-            else f"generic ({many}): models side by side in one graph, because {reason}"
-        )
-
-    def _key(self, i):
-        return (int(self._seeds[i]), *self._arguments_of(i).items())
-
-    def _arguments_of(self, i):
-        row = {name: self.settings[name].iloc[i] for name in self._arguments}
-        return {k: v.item() if isinstance(v, np.generic) else v for k, v in row.items()}
-
-    def _new_model(self, i):
-        """Return model i with its initial weights; the caller's random numbers are left alone."""
-        python, numpy = random.getstate(), np.random.get_state()
-        try:
-            keras.utils.set_random_seed(int(self._seeds[i]))
-            model = self._build(**self._arguments_of(i))
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
-        if not isinstance(model, keras.Model):
-            raise TypeError(f"The build function must return a Keras model, got {type(model).__name__}.")
-        if not model.built:
-            raise ValueError("The model has no input shape yet; begin it with keras.Input(shape).")
-        return model
-
-    def _dense_groups(self, made, penalize):
-        found = {}
-        for i in range(len(self)):
-            model = made[self._key(i)]
-            ops, values = architecture.read(model)
-            key = (ops, model.input_shape[1:], tuple(w.shape for w in model.weights))
-            found.setdefault(key, []).append((i, values, model.get_weights()))
-        for (ops, shape, _), entries in found.items():
-            members, values, weights = zip(*entries)
-            chosen = self.settings.iloc[list(members)]
-            network, hyper = dense.gather(ops, values, chosen, penalize)
-            normalized = table.column(chosen, "weight_normalization", 0.0)
-            arrays = [dense.from_keras(network, w, flag) for w, flag in zip(weights, normalized)]
-            params = [np.stack(w) for w in zip(*arrays)]
-            yield self._group(network, members, params, hyper, chosen, shape, made[self._key(members[0])])
-
-    def _generic_groups(self, made, penalize):
-        found = {}
-        for i in range(len(self)):
-            found.setdefault(self._key(i)[1:], []).append(i)
-        for members in found.values():
-            models = [made[self._key(i)] for i in members]
-            generic.refuse_other_penalties(models[0])
-            network, chosen = generic.KerasNetwork(models[0]), self.settings.iloc[members]
-            params = [np.stack(w) for w in zip(*(network.arrays(m) for m in models))]
-            hyper = generic.gather(network, chosen, penalize)
-            yield self._group(network, members, params, hyper, chosen, models[0].input_shape[1:], models[0])
-
-    def _group(self, network, members, params, hyper, chosen, shape, model):
-        outputs = [layer.output for layer in model.layers]
-        unit_bytes = 4 * sum(int(np.prod(o.shape[1:])) for o in outputs) + 4 * int(np.prod(shape))
-        return Group(network, np.array(members), params, hyper, chosen, shape, model.output_shape[-1], unit_bytes)
 
     def compile(self, optimizer="adam", loss="sparse_categorical_crossentropy", **options):
         """Set optimizer and loss; names and defaults are Keras's.
@@ -155,7 +70,9 @@ class Stack:
             column of the settings takes the place of ``learning_rate``, ``momentum``, ``weight_decay``.
         """
         if loss not in losses.LOSSES:
-            raise ValueError(f"loss must be one of {', '.join(losses.LOSSES)}, got {loss!r}.{table.nearest(loss, losses.LOSSES)}")
+            raise ValueError(
+                f"loss must be one of {', '.join(losses.LOSSES)}, got {loss!r}.{table.nearest(loss, losses.LOSSES)}"
+            )
         self._rule, self._loss = optimizers.read(optimizer, **options), loss
         if self._rule.kind == "adam" and "momentum" in self.settings:
             raise table.SettingsError("momentum belongs to SGD; Adam's is beta_1, one for all models.")
@@ -163,7 +80,16 @@ class Stack:
             group.compile(self._rule, loss)
 
     def fit(
-        self, x, y, batch_size=32, epochs=1, verbose="auto", callbacks=(), validation_data=None, shuffle=True, validation_freq=1
+        self,
+        x,
+        y,
+        batch_size=32,
+        epochs=1,
+        verbose="auto",
+        callbacks=(),
+        validation_data=None,
+        shuffle=True,
+        validation_freq=1,
     ):
         """Train every model and return the history; arguments and defaults are Keras's.
 
@@ -219,7 +145,9 @@ class Stack:
             models = np.flatnonzero(lost.any(axis=1))
             first = ", ".join(f"model {m} in epoch {lost[m].argmax()}" for m in models[:5])
             more = f" and {len(models) - 5} more" if len(models) > 5 else ""
-            warnings.warn(f"The loss became NaN: {first}{more}; the other models went on.", DivergenceWarning, stacklevel=3)
+            warnings.warn(
+                f"The loss became NaN: {first}{more}; the other models went on.", DivergenceWarning, stacklevel=3
+            )
         columns = dict(zip(stopping.RECORD, history.reshape(-1, len(stopping.RECORD)).T))
         rows = self.settings.loc[self.settings.index.repeat(epochs)].reset_index(names="model")
         rows = rows.assign(epoch=np.tile(np.arange(epochs), len(self)), **columns)
@@ -251,7 +179,7 @@ class Stack:
         return self.settings.assign(loss=out[:, 0], accuracy=out[:, 1]).reset_index(names="model")
 
     def predict(self, x):
-        """Return the outputs of every model, float32 (M, N, outputs): probabilities if it ends in softmax, else logits."""
+        """Return the outputs of every model, float32 (M, N, outputs): probabilities after softmax, else logits."""
         x = inputs(x, self._groups[0].input_shape)
         out = np.empty((len(self), len(x), self._groups[0].outputs), np.float32)
         for group in self._groups:
@@ -289,7 +217,7 @@ class Stack:
 
     def model(self, i):
         """Return model i as a Keras model of its own, with its present weights."""
-        model = self._new_model(i)
+        model = self._builder.model(i)
         model.set_weights(self.weights(i))
         return model
 

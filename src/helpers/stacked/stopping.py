@@ -8,11 +8,12 @@ import tensorflow as tf
 
 from .network import spread
 
-MONITORS = ("loss", "accuracy", "val_loss", "val_accuracy")
+RECORD = ("loss", "accuracy", "val_loss", "val_accuracy", "penalty")
+MONITORS = RECORD[:4]
 
 
 class Watch(NamedTuple):
-    """What is compiled in: the metric watched (None: only a callback stops models) and whether to keep the best weights."""
+    """What is compiled in: the metric watched (None: only callbacks stop models), whether to keep the best weights."""
 
     monitor: str | None
     sign: int = 1
@@ -29,7 +30,9 @@ def read(callbacks, patience, validated):
     functions = [c for c in callbacks if c not in stoppers]
     wrong = [c for c in functions if isinstance(c, keras.callbacks.Callback) or not callable(c)]
     if wrong:
-        raise ValueError(f"A callback of the stack is EarlyStopping or a function (epoch, logs), not {type(wrong[0]).__name__}.")
+        raise ValueError(
+            f"A callback of the stack is EarlyStopping or a function (epoch, logs), not {type(wrong[0]).__name__}."
+        )
     if len(stoppers) > 1:
         raise ValueError("Give one EarlyStopping; models differ in patience through the column of that name.")
     if not stoppers and np.isnan(patience).all():
@@ -44,7 +47,12 @@ def read(callbacks, patience, validated):
     up = stop.mode == "max" or (stop.mode == "auto" and "accuracy" in stop.monitor)
     default = stop.patience if stoppers else np.inf
     patience = np.where(np.isnan(patience), default, patience)
-    return Watch(stop.monitor, -1 if up else 1, stop.restore_best_weights), patience, stop.min_delta, stop.start_from_epoch
+    return (
+        Watch(stop.monitor, -1 if up else 1, stop.restore_best_weights),
+        patience,
+        abs(stop.min_delta),
+        stop.start_from_epoch,
+    )
 
 
 def start(spec, params, shape):
@@ -59,11 +67,11 @@ def start(spec, params, shape):
 
 
 def watch(spec, state, metrics, epoch, hyper):
-    """Return the new watch state after an epoch. ``metrics``: as in the record; ``hyper``: patience, min_delta, start."""
+    """Return the new watch state after an epoch, whose ``metrics`` are ordered as ``RECORD``."""
     old = state["watch"]
     if not spec.monitor:
         return old
-    value = spec.sign * metrics[MONITORS_IN_RECORD[spec.monitor]]
+    value = spec.sign * metrics[RECORD.index(spec.monitor)]
     counted = old["alive"] & (epoch >= hyper["start_from_epoch"])
     better = counted & (value + hyper["min_delta"] < old["best"])
     wait = tf.where(better, 0.0, old["wait"] + tf.cast(counted, tf.float32))
@@ -79,7 +87,3 @@ def watch(spec, state, metrics, epoch, hyper):
             tf.where(spread(better, w), w, best) for w, best in zip(state["params"], old["best_params"])
         ]
     return new
-
-
-RECORD = ("loss", "accuracy", "val_loss", "val_accuracy", "penalty")
-MONITORS_IN_RECORD = {name: RECORD.index(name) for name in MONITORS}
