@@ -100,7 +100,19 @@ def test_a_parameter_set_to_its_default_is_the_default(project):
     assert key(project, seeds=8) == key(project)
 
 
-@pytest.mark.parametrize("parameters", ["seeds = 8", "seeds: int = 4 + len('a')", "import os", "seeds: int"])
+def test_a_cell_with_a_syntax_error_is_left_to_fail_when_it_runs(project):
+    write(project, "from helpers import other\nprint(")
+    assert names(project) == {"__init__.py"}
+    assert key(project)
+
+
+def test_a_file_that_is_no_notebook_is_named(project):
+    (project / "01a_page.ipynb").write_text("{")
+    with pytest.raises(ValueError, match="01a_page.ipynb is no notebook"):
+        key(project)
+
+
+@pytest.mark.parametrize("parameters", ["seeds = 8", "seeds: int =", "seeds: int = 4 + len('a')", "import os", "seeds: int"])
 def test_a_parameters_cell_holds_only_annotated_literals(project, parameters):
     write(project, "", parameters=parameters)
     with pytest.raises(ValueError, match="parameters cell of 01a_page.ipynb may hold only"):

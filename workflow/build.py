@@ -3,33 +3,20 @@
 Usage: build.py EDITION [PROFILE]
 """
 
-import fcntl
 import os
 import shutil
-import socket
 import sys
 from pathlib import Path
 
+from lifeline import start_lifeline, take_lock
 from plan import ROOT, Plan, PlanError
-from helpers import provenance  # noqa: F401  (plan puts this checkout's helpers first)
-
-
-def take_lock(build):
-    """Wait until no other build of this edition runs; the returned file holds the lock while open."""
-    lock = open(build / "lock", "w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        print("Another build of this edition is running; waiting for it to end.", flush=True)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    return lock
 
 
 def run_snakemake(edition, profile, log):
     """Run the workflow in this process and return its exit code; its chatter (stderr) goes to `log`."""
     from snakemake.cli import main
 
-    os.environ["RT_BUILD"] = f"{socket.gethostname()}:{os.getpid()}"
+    start_lifeline()
     folder = ROOT / "workflow"
     terminal = os.dup(2)
     with open(log, "w") as stream:
@@ -58,27 +45,33 @@ def publish(plan):
 
 
 def build(edition, profile):
-    """Build, and return the exit code."""
+    """Build, and return the exit code; what failed is told at the end."""
+    if data := os.environ.get("REGULARIZATION_DATA"):
+        os.environ["REGULARIZATION_DATA"] = str(Path(data).resolve())
     try:
-        plan = Plan(edition)
+        folder = Plan(edition).build
+        folder.mkdir(parents=True, exist_ok=True)
+        with take_lock(folder / "lock", "Another build of this edition is running; waiting for it to end."):
+            plan = Plan(edition)
+            return make(plan, profile)
     except (PlanError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
-    if data := os.environ.get("REGULARIZATION_DATA"):
-        os.environ["REGULARIZATION_DATA"] = str(Path(data).resolve())
-    failures = plan.build / "failed"
+
+
+def make(plan, profile):
+    """Bring the site up to date, publish it, and return the exit code."""
+    failures, log = plan.build / "failed", plan.build / "snakemake.log"
     shutil.rmtree(failures, ignore_errors=True)
-    failures.mkdir(parents=True)
-    log = plan.build / "snakemake.log"
-    with take_lock(plan.build):
-        done = (plan.site() / "index.html").exists()  # its name says that it was made from the present sources
-        code = 0 if done else run_snakemake(edition, profile, log)
-        if code == 0:
-            page = publish(plan).relative_to(ROOT)
-            print(f"The book is ready: open {page}, or run 'make serve' and visit http://localhost:8000")
-            return 0
-    reports = [file.read_text("utf-8") for file in sorted(failures.glob("*.txt"))]
-    print(("\n".join(reports) or log.read_text("utf-8")).rstrip(), file=sys.stderr)
+    failures.mkdir()
+    done = (plan.site() / "index.html").exists()  # its name says that it was made from the present sources
+    code = 0 if done else run_snakemake(plan.edition, profile, log)
+    if code == 0:
+        page = publish(plan).relative_to(ROOT)
+        print(f"The book is ready: open {page}, or run 'make serve' and visit http://localhost:8000")
+    else:
+        reports = [file.read_text("utf-8") for file in sorted(failures.glob("*.txt"))]
+        print(("\n".join(reports) or log.read_text("utf-8")).rstrip(), file=sys.stderr)
     return code
 
 

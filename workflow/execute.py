@@ -5,14 +5,13 @@ Usage: execute.py EDITION PAGE OUTPUT
 
 import os
 import re
-import socket
 import sys
-import threading
 import time
 from pathlib import Path
 
 import nbformat
 
+from lifeline import end_with_the_build
 from plan import ROOT, Plan
 
 # One thread per page: two pages run side by side, and sums do not depend on the number of cores.
@@ -20,24 +19,6 @@ SETTINGS = {
     "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1", "PYTHONHASHSEED": "0",
 }
-
-
-def end_with_the_build():
-    """Exit, and so end the kernel, soon after the build that started this process has been killed."""
-    import psutil
-
-    host, _, pid = os.environ.get("RT_BUILD", ":").partition(":")
-    if host != socket.gethostname():
-        return
-
-    def watch():
-        while psutil.pid_exists(int(pid)):
-            time.sleep(0.5)
-        for child in psutil.Process().children(recursive=True):
-            child.kill()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 class Progress:
@@ -94,8 +75,6 @@ def execute(edition, page, output):
     from papermill.engines import papermill_engines
 
     plan, progress = Plan(edition), Progress(page)
-    if plan.executed(page) != output:
-        raise SystemExit(f"{page} changed after the build had started; run it again.")
     os.environ.update(SETTINGS, RT_EDITION=edition, RT_KEY=plan.keys[page], PYTHONPATH=str(ROOT / "src"),
                       IPYTHONDIR=str(ROOT / "build" / "ipython"))
     papermill_engines.register("reporting", reporting_engine(progress))
@@ -106,8 +85,8 @@ def execute(edition, page, output):
         papermill.execute_notebook(str(plan.notebooks[page]), str(part), parameters=plan.parameters[page],
                                    engine_name="reporting", kernel_name="python3", language="python",
                                    progress_bar=False)
-        if Plan(edition).executed(page) != output:
-            raise RuntimeError("the page, or a helper it imports, was edited while it ran; build again")
+        if not plan.executed(page) == Plan(edition).executed(page) == output:
+            raise RuntimeError("the page, or a helper it imports, was edited during the build; build again")
     except Exception as error:
         failed.parent.mkdir(parents=True, exist_ok=True)
         cells = nbformat.read(part, 4).cells if part.exists() else []

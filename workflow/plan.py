@@ -41,7 +41,10 @@ class Plan:
         editions = {path.stem: path for path in (ROOT / "book" / "editions").glob("*.yml")}
         if self.edition not in editions:
             raise PlanError(f"There is no edition {self.edition!r}; {nearest(self.edition, editions)}")
-        given = yaml.safe_load(editions[self.edition].read_text("utf-8")) or {}
+        try:
+            given = yaml.safe_load(editions[self.edition].read_text("utf-8")) or {}
+        except yaml.YAMLError as error:
+            raise PlanError(f"Edition {self.edition!r} is not valid YAML: {error}") from None
         short = {page.split("_")[0]: page for page in self.notebooks}
         for name in given.keys() - short:
             raise PlanError(f"Edition {self.edition!r} sets parameters of page {name!r}; {nearest(str(name), short)}")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import nbformat
 
+from lifeline import end_with_the_build, take_lock
 from plan import ROOT, Plan, PlanError
 
 VERDICT = "application/vnd.regularization-on-trial.verdict+json"
@@ -100,8 +101,11 @@ def stage(plan, folder):
     (folder / "verdicts.json").write_text(json.dumps(found, indent=1, sort_keys=True), "utf-8")
 
 
-def make(plan):
-    """Build the site and move it to where the plan expects it; return the exit code."""
+def make(plan, lock):
+    """Build the site and move it to where the plan expects it; return the exit code.
+
+    `lock` guards the working folders; Jupyter Book inherits it, so that it is held while either lives.
+    """
     staged, part, site = plan.build / "stage", plan.build / "sites" / ".part", plan.site()
     stage(plan, staged)
     shutil.rmtree(part, ignore_errors=True)
@@ -110,7 +114,7 @@ def make(plan):
         code = subprocess.run(
             [str(Path(sys.executable).with_name("jupyter-book")), "build", str(staged), "--path-output", str(part),
              "--builder", "html", "-W", "-n", "--keep-going", "-q"],
-            stdout=stream, stderr=subprocess.STDOUT,
+            stdout=stream, stderr=subprocess.STDOUT, pass_fds=[lock.fileno()],
             env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "NO_COLOR": "1"}).returncode
     if code:
         text = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text("utf-8")).replace(f"{staged}/", "")
@@ -125,9 +129,11 @@ def make(plan):
 
 
 if __name__ == "__main__":
+    end_with_the_build()
     this = Plan(sys.argv[1])
     try:
-        code = make(this)
+        with take_lock(this.build / "site.lock") as lock:
+            code = make(this, lock)
     except Exception as error:
         text = str(error) if isinstance(error, PlanError) else traceback.format_exc()
         (this.build / "failed" / "site.txt").write_text(f"{text}\n", "utf-8")

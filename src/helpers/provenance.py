@@ -25,13 +25,16 @@ LIBRARIES = ("tensorflow", "keras", "numpy", "scipy", "sklearn", "statsmodels", 
 
 def read_cells(notebook):
     """Return the code cells of a notebook file as a list of `(id, source, tags)`."""
-    cells = json.loads(Path(notebook).read_text("utf-8"))["cells"]
+    try:
+        cells = json.loads(Path(notebook).read_text("utf-8"))["cells"]
+    except ValueError as error:
+        raise ValueError(f"{Path(notebook).name} is no notebook: {error}.") from None
     return [(c["id"], "".join(c["source"]), c["metadata"].get("tags", []))
             for c in cells if c["cell_type"] == "code"]
 
 
 def parse_code(source):
-    """Parse the source of one cell; lines that are IPython magics count as empty."""
+    """Parse the source of a cell or module without its IPython magics; SyntaxError if it is not Python."""
     return ast.parse(re.sub(r"(?m)^\s*[%!].*$", "", source))
 
 
@@ -46,13 +49,17 @@ def defaults(notebook):
         raise ValueError(f"{Path(notebook).name} has no cell tagged 'parameters'.")
     try:
         return {line.target.id: ast.literal_eval(line.value) for line in parse_code(cell).body}
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, SyntaxError, TypeError, ValueError):
         raise ValueError(f"The parameters cell of {Path(notebook).name} may hold only lines like "
                          "'seeds: int = 8  # what it is'.") from None
 
 
-def _imports(tree, depth=1):
-    """Names of the modules of `helpers` that a syntax tree imports; `depth` is that of its file's folder."""
+def _imports(source, depth=1):
+    """Names of the modules of `helpers` that a source imports; `depth` is that of its file's folder."""
+    try:
+        tree = parse_code(source)
+    except SyntaxError:  # it will fail when it runs, and is named then
+        return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("helpers."))
@@ -69,13 +76,13 @@ def _files(name, package):
 
 def closure(notebook, package=PACKAGE):
     """Return the sorted files of `package` that a notebook imports, directly or through each other."""
-    todo = {name for _, source, _ in read_cells(notebook) for name in _imports(parse_code(source))}
+    todo = {name for _, source, _ in read_cells(notebook) for name in _imports(source)}
     done = {"__init__"}
     while todo - done:
         name = (todo - done).pop()
         done.add(name)
         for file in _files(name, package):
-            todo |= set(_imports(ast.parse(file.read_text("utf-8")), len(file.relative_to(package).parts)))
+            todo |= set(_imports(file.read_text("utf-8"), len(file.relative_to(package).parts)))
     return sorted(file for name in done for file in _files(name, package))
 
 
