@@ -191,6 +191,7 @@ def test_after_a_kill_the_same_command_finishes(book, whom):
     else:
         process.kill()
     process.wait()
+    process.stdout.close()
     done = book.executed()
     assert not (book.folder / "build/quick/site").exists()
     code, output, pages = book.build()
