@@ -27,7 +27,7 @@ def gather(ops, values, settings, penalize):
         if any((row != nothing).any() for row in rows):
             hyper[name] = rows
     ops = _sites(ops, values, settings, hyper)
-    for name in ("dropconnect", "coupled_weight_decay"):
+    for name in ("dropconnect", "coupled_weight_decay", "gradient_noise"):
         value = table.column(settings, name, 0.0)
         if value.any():
             hyper[name] = value

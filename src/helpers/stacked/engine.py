@@ -5,10 +5,14 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from .. import masks
 from . import losses
 from .network import spread
 from .optimizers import Optimizer, update
 from .stopping import Watch, watch
+
+
+_GRADIENT = 1_000_000  # random words for the noise on gradients; the layers' own streams start at 0
 
 
 class Program(NamedTuple):
@@ -100,6 +104,9 @@ def _step(program, state, hyper, x, y, inside):
     number = tf.cast(state["step"] + 1, tf.float32)
     for place, (i, g) in enumerate(zip(trained, gradients)):
         w = params[i]
+        if "gradient_noise" in hyper:
+            noise = masks.normal(hyper["seed"], _GRADIENT + place, state["step"], tuple(w.shape[2:]))
+            g = g + noise * spread(hyper["gradient_noise"], w)
         kernel = network.kernels.index(i) if i in network.kernels else None
         if kernel is not None:
             g = g + losses.penalty_gradient(kernel, w, hyper)

@@ -35,7 +35,7 @@ def targets(y, n, loss, outputs):
 
 
 class Examples:
-    """The training rows of every model, drawn by its seed (``data_seed`` where given)."""
+    """The training rows of every model, drawn by its seed (``data_seed``, ``order_seed`` where given)."""
 
     def __init__(self, settings, x, y, shuffle):
         self.x, self.y, self.shuffle = x, y, shuffle
@@ -48,8 +48,11 @@ class Examples:
             raise table.SettingsError("label_noise needs class labels; the targets of 'mse' have none.")
         # Without a subset, noise or a shuffle the seed changes nothing here, and all models share one order.
         plain = (n == len(x)) & (noise == 0) & (not shuffle)
-        self._keys = list(zip(np.where(plain, -1, seed).tolist(), n.tolist(), noise.tolist()))
-        self._drawn = {key: self._draw(*key) for key in dict.fromkeys(self._keys)}
+        order = table.column(settings, "order_seed", seed).astype(np.int64)
+        seed, order = (np.where(plain, -1, s).tolist() for s in (seed, order))
+        self._keys = list(zip(seed, n.tolist(), noise.tolist(), order))
+        drawn = {key[:3]: self._draw(*key[:3]) for key in dict.fromkeys(self._keys)}
+        self._drawn = {key: drawn[key[:3]] for key in self._keys}
 
     def _draw(self, seed, n, noise):
         if n == len(self.x) and not noise:
@@ -73,7 +76,7 @@ class Examples:
 
     def order(self, i, epoch):
         """Return the order in which model i sees its n training rows in an epoch: positions, int (n,)."""
-        seed, n, _ = self._keys[i]
+        _, n, _, seed = self._keys[i]
         return np.random.default_rng([seed, epoch]).permutation(n) if self.shuffle else np.arange(n)
 
     def batches(self, models, epochs, steps, size):

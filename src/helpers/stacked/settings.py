@@ -11,6 +11,7 @@ import pandas as pd
 COLUMNS = {
     "seed": ("[0", "4294967295]", "initial weights, training rows, label noise, batch order, masks"),
     "data_seed": ("[0", "4294967295]", "training rows, label noise and batch order only (default: seed)"),
+    "order_seed": ("[0", "4294967295]", "batch order only (default: data_seed)"),
     "n_train": ("[1", "inf)", "number of training rows, drawn without replacement (default: all)"),
     "label_noise": ("[0", "1]", "share of the training labels replaced by a wrong class"),
     "l1": ("[0", "inf)", "λ of λ Σ|w| on the penalized kernels"),
@@ -19,6 +20,7 @@ COLUMNS = {
     "input_dropout": ("[0", "1)", "rate of dropout on the inputs"),
     "dropconnect": ("[0", "1)", "rate of DropConnect on every kernel, one mask per step"),
     "input_noise": ("[0", "inf)", "standard deviation of Gaussian noise on the inputs"),
+    "gradient_noise": ("[0", "inf)", "standard deviation of Gaussian noise on every entry of the gradient"),
     "prox_l1": ("[0", "inf)", "λ of λ Σ|w|, by a soft threshold of ηλ after each step: weights become exactly 0"),
     "max_norm": ("(0", "inf]", "largest norm of the weights entering a unit"),
     "weight_normalization": ("[0", "1]", "1: kernels are g v/‖v‖ unit by unit, v and g trained; 0: as they are"),
@@ -28,7 +30,7 @@ COLUMNS = {
     "coupled_weight_decay": ("[0", "inf)", "added to the gradient as weight_decay · w, as PyTorch's weight_decay"),
     "patience": ("[0", "inf]", "epochs without improvement after which the model stops (see EarlyStopping)"),
 }
-INTEGERS = ("seed", "data_seed", "n_train", "weight_normalization")
+INTEGERS = ("seed", "data_seed", "order_seed", "n_train", "weight_normalization")
 
 
 class SettingsError(ValueError):
