@@ -34,7 +34,7 @@ clean:
 $(READY): requirements.lock pyproject.toml
 	@echo "Installing into .venv"
 	@if [ -f $@ ]; then rm $@; else $(PYTHON) -m venv --clear .venv; fi
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@.venv/bin/python -m pip install -qq --disable-pip-version-check uv
 	@.venv/bin/uv pip sync --quiet --require-hashes requirements.lock
 	@.venv/bin/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
