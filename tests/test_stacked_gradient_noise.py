@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+
 from helpers import stacked
 
 X, Y = np.zeros((64, 400), "float32"), np.arange(64) % 10

@@ -190,6 +190,16 @@ def test_proximal_l1():
     assert history.penalty.iloc[-1] == pytest.approx(0.02 * size, rel=1e-5)
 
 
+def test_max_norm():
+    """The column equals Keras's constraint on every kernel, and does nothing where it is infinite."""
+    stack, _ = stack_of(dense, stacked.grid(max_norm=[np.inf, 0.7]), OPTIMIZERS["adam"]())
+    models = seeded(0, dense), seeded(0, dense, kernel_constraint=keras.constraints.MaxNorm(0.7))
+    fit_all(models, OPTIMIZERS["adam"]())
+    for i, model in enumerate(models):
+        assert distance(stack.weights(i), model.get_weights()) <= 1e-5
+    assert distance(stack.weights(0), stack.weights(1)) > 1e-2
+
+
 def test_coupled_weight_decay_is_a_penalty_on_everything():
     """Adding wd·w to the gradient equals L2 with λ = wd/2 on weights and biases."""
     stack, _ = stack_of(dense, stacked.grid(coupled_weight_decay=[0.0, 0.02]), OPTIMIZERS["adam"]())

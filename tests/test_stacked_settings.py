@@ -57,6 +57,7 @@ def test_settings_are_checked(columns, sentence):
         ({"y": Y + 1}, ValueError, "y must be integer classes 0 … 2"),
         ({"y": Y.astype(float)}, ValueError, "y must be integer classes"),
         ({"x": np.where(X > 2, np.nan, X)}, ValueError, "x holds NaN or infinity"),
+        ({"verbose": 2}, ValueError, "verbose must be 'auto', 0 or 1, got 2"),
         ({"epochs": 0}, ValueError, "epochs must be a whole number from 1, got 0"),
         ({"batch_size": 2.5}, ValueError, "batch_size must be a whole number from 1, got 2.5"),
         ({"callbacks": [keras.callbacks.TerminateOnNaN()]}, ValueError, "EarlyStopping or a function"),
@@ -96,8 +97,9 @@ def test_order_of_calls():
 
 def test_builders_are_checked():
     """A build function must have what it needs and return a Keras model that knows its input."""
-    with pytest.raises(stacked.SettingsError, match="needs 'width'"):
-        stacked.Stack(lambda width: small(width), stacked.grid(seed=0))
+    for settings in (stacked.grid(seed=0), stacked.grid(width=[3, None])):
+        with pytest.raises(stacked.SettingsError, match="needs 'width'"):
+            stacked.Stack(lambda width: small(width), settings)
     with pytest.raises(TypeError, match="must return a Keras model, got int"):
         stacked.Stack(lambda: 3, stacked.grid(seed=0))
     with pytest.raises(ValueError, match="begin it with keras.Input"):
@@ -129,6 +131,22 @@ def test_architectures_side_by_side():
     for i in range(4):
         assert results.accuracy[i] == pytest.approx((outputs[i].argmax(axis=1) == Y_VAL).mean())
         np.testing.assert_allclose(outputs[i], stack.model(i).predict(X_VAL, verbose=0), atol=1e-5)
+
+
+def test_empty_cells_of_arguments_are_defaults():
+    """Joined tables leave empty cells, and turn whole numbers into floats; the build function sees neither."""
+    joined = pd.concat([stacked.grid(width=[3, 6]), stacked.grid(l2=[1e-3])])
+    stack = stacked.Stack(small, joined)
+    assert [stack.weights(i)[0].shape[1] for i in range(3)] == [3, 6, 4]
+
+
+def test_memory_is_stated_and_bounded(monkeypatch):
+    """The path names blocks and their size; what cannot fit the machine is refused before it is tried."""
+    stack = fitted()
+    assert "blocks of at most 2 models" in stack.path and "MiB" in stack.path
+    monkeypatch.setattr("helpers.stacked.plan.memory_bytes", lambda: 1000)
+    with pytest.raises(MemoryError, match="2 models need .* train fewer at a time"):
+        fitted()
 
 
 def test_history_and_callbacks():

@@ -11,7 +11,6 @@ from .network import spread
 from .optimizers import Optimizer, update
 from .stopping import Watch, watch
 
-
 _GRADIENT = 1_000_000  # random words for the noise on gradients; the layers' own streams start at 0
 
 

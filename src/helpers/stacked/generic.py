@@ -11,7 +11,15 @@ from . import architecture
 from . import settings as table
 
 # Settings that need the inside of a layer.
-DENSE_ONLY = ("dropout", "input_dropout", "dropconnect", "input_noise", "gradient_noise", "weight_normalization", "max_norm")
+DENSE_ONLY = (
+    "dropout",
+    "input_dropout",
+    "dropconnect",
+    "input_noise",
+    "gradient_noise",
+    "weight_normalization",
+    "max_norm",
+)
 
 
 class KerasNetwork:

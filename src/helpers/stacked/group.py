@@ -58,6 +58,7 @@ class Group:
         """Train all blocks; return [models, epochs, 5], the columns ``stopping.RECORD``."""
         size = min(size, max(n for n, _ in examples.groups(self.members)))
         blocks = self.blocks(examples, size)
+        self.largest = max(block.models.size for block in blocks)
         steps = -(-max(n for n, _ in examples.groups(self.members)) // size)
         watch, patience, min_delta, start_from = stop
         rule = self.rule._replace(learning_rate=0.0, momentum=0.0, weight_decay=0.0)  # these are settings

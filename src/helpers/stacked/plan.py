@@ -1,5 +1,6 @@
 """Which models train together: rectangles of models that share examples, sized for the cache."""
 
+import os
 from math import ceil
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +25,14 @@ def cache_bytes():
         return int(Path("/sys/devices/system/cpu/cpu0/cache/index3/size").read_text().strip().rstrip("K")) * 1024
     except (OSError, ValueError):
         return 32 * 2**20
+
+
+def memory_bytes():
+    """Return the machine's main memory (8 GiB where the system does not tell)."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return 8 * 2**30
 
 
 def blocks(groups, most):

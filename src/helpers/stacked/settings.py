@@ -101,6 +101,16 @@ def _check_range(name, column):
         raise SettingsError(f"{name} must be whole numbers, got {values[values % 1 != 0][0]:g}.")
 
 
+def original(values):
+    """Return a column as a list of Python values, None where a cell is empty.
+
+    Joining tables makes whole numbers with empty cells beside them floats; they become whole again.
+    """
+    if values.dtype.kind == "f" and values.isna().any() and (values.dropna() % 1 == 0).all():
+        values = values.astype("Int64")
+    return [None if pd.isna(v) else v for v in values.tolist()]
+
+
 def column(settings, name, default):
     """Return column ``name`` as a float array (M,), with ``default`` (number or array) where it is empty."""
     default = np.broadcast_to(np.asarray(default, float), len(settings))

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from . import dense, generic, losses, optimizers, stopping
+from . import dense, generic, losses, optimizers, plan, stopping
 from . import settings as table
 from .building import Builder
 from .examples import Examples, inputs, targets
@@ -37,7 +37,7 @@ class Stack:
     ----------
     settings : DataFrame
     path : str
-        Which way the models are trained, and why.
+        Which way the models are trained, and why; after ``fit`` also in which blocks.
 
     Raises
     ------
@@ -51,7 +51,8 @@ class Stack:
         self._builder = Builder(build, settings)
         self.settings = self._builder.settings
         self._rule = self.examples = None
-        self._groups, self.path = self._builder.groups(penalize)
+        self._groups, self._way = self._builder.groups(penalize)
+        self.path = self._way
 
     def __len__(self):
         return len(self.settings)
@@ -78,6 +79,12 @@ class Stack:
             raise table.SettingsError("momentum belongs to SGD; Adam's is beta_1, one for all models.")
         for group in self._groups:
             group.compile(self._rule, loss)
+        needed, present = sum(g.model_bytes * len(g.members) for g in self._groups), plan.memory_bytes()
+        if needed > 0.7 * present:
+            raise MemoryError(
+                f"{len(self)} models need {needed / 2**30:.1f} GiB for weights and optimizer state, and the "
+                f"machine has {present / 2**30:.1f} GiB; train fewer at a time."
+            )
 
     def fit(
         self,
@@ -123,6 +130,8 @@ class Stack:
         for name, value in (("batch_size", batch_size), ("epochs", epochs), ("validation_freq", validation_freq)):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
                 raise ValueError(f"{name} must be a whole number from 1, got {value!r}.")
+        if verbose not in ("auto", 0, 1):
+            raise ValueError(f"verbose must be 'auto', 0 or 1, got {verbose!r}.")
         x, y = self._xy(x, y)
         self.examples = Examples(self.settings, x, y, shuffle)
         validation = self._xy(*validation_data) if validation_data is not None else None
@@ -136,6 +145,9 @@ class Stack:
                 history[group.members] = group.fit(
                     self.examples, batch_size, epochs, validation, validation_freq, stop, functions, bar.update
                 )
+        largest = max(g.largest * g.model_bytes for g in self._groups)
+        self.path = f"{self._way}, in blocks of at most {max(g.largest for g in self._groups)} models"
+        self.path += f" ({largest / 2**20:.1f} MiB of weights and optimizer state at a time)"
         return self._history(history, epochs, stop[0])
 
     def _history(self, history, epochs, watched):
