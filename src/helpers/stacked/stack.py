@@ -222,7 +222,7 @@ class Stack:
         if not 0 <= i < len(self):
             raise IndexError(f"There is no model {i}; the stack has models 0 … {len(self) - 1}.")
         group = next(g for g in self._groups if i in g.members)
-        arrays = [w[np.flatnonzero(group.members == i)[0]] for w in group.params]
+        arrays = [w[np.flatnonzero(group.members == i)[0]].copy() for w in group.params]  # later training must not change them
         if isinstance(group.network, generic.KerasNetwork):
             return [arrays[place] for place in group.network.weights]
         return dense.to_keras(group.network, arrays)
