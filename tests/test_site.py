@@ -24,6 +24,8 @@ PAGES = [f"{name}.html" for name in (TOC["root"], *CHAPTERS, "genindex", "search
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
              "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
+AXE = {"preload": False, "resultTypes": ["violations"]}  # preloading would fetch style sheets from wrong addresses
+
 IMAGES = """[...document.querySelectorAll('article img')]
     .map(i => [i.getAttribute('src').slice(0, 60), i.getAttribute('alt') || ''])"""
 FIGURES = """[...document.querySelectorAll('article figure')]
@@ -103,7 +105,7 @@ def examine(browser, address):
             page = visit(context, address, faults)
             if page.evaluate("document.documentElement.dataset.theme") != scheme:
                 faults.append(f"theme is not {scheme}")
-            for rule in Axe().run(page, options={"preload": False}).response["violations"]:
+            for rule in Axe().run(page, options=AXE).response["violations"]:
                 faults += [f"axe ({scheme}): {rule['id']}: {node['html'][:120]}" for node in rule["nodes"]]
             if page.locator(".math").count() and not page.locator("mjx-container").count():
                 faults.append("formulas are not set")
