@@ -159,10 +159,10 @@ def test_a_failing_cell_fails_the_build_and_is_named(book):
 
 
 def test_a_warning_of_sphinx_fails_the_build(book):
-    book.edit("notebooks/x1_first.ipynb", "Some prose.", "See {numref}`fig-nowhere`.")
+    book.edit("notebooks/x1_first.ipynb", "Some prose.", "See {numref}`fig-nowhere` and {verdict}`C999`.")
     code, output, pages = book.build()
     assert code != 0 and pages == []
-    assert "x1_first.ipynb" in output and "fig-nowhere" in output
+    assert "x1_first.ipynb" in output and "fig-nowhere" in output and "no statement 'C999'" in output
     assert "Some prose." in book.page("notebooks/x1_first")
 
 
