@@ -29,7 +29,8 @@ class Progress:
 
     def say(self, text):
         """Print one line with the page and the seconds since its start."""
-        print(f"{self.page:<28} {time.time() - self.start:5.0f} s  {text}", flush=True)
+        # With the line end in the same write, pages that run side by side cannot garble each other's lines.
+        print(f"{self.page:<28} {time.time() - self.start:5.0f} s  {text}\n", end="", flush=True)
         self.last = time.time()
 
     def cell_starts(self, number, total, name):
