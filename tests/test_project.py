@@ -49,8 +49,8 @@ def traces(text):
 def faults_in_notebook(notebook):
     """What is wrong with the source of a notebook, as a list of sentences."""
     faults, code = [], [cell for cell in notebook.cells if cell.cell_type == "code"]
-    if len(notebook.cells) > 45:
-        faults.append(f"{len(notebook.cells)} cells are more than 45")
+    if len(notebook.cells) > 55:  # the aim is about 40
+        faults.append(f"{len(notebook.cells)} cells are more than 55")
     if [cell.metadata.get("tags", []) for cell in code[:1]] != [["parameters"]]:
         faults.append("the first code cell is not the parameters cell")
     for cell in notebook.cells:
@@ -130,9 +130,9 @@ def test_the_notebook_check_finds_faults():
     cells = [nbformat.v4.new_code_cell("1", id="0a1b2c3d"), nbformat.v4.new_code_cell("2", id="two", execution_count=1),
              nbformat.v4.new_code_cell("3", id="three", metadata={"tags": ["nbval-check-output"]})]
     notebook = nbformat.v4.new_notebook(cells=cells)
-    notebook.cells *= 16
+    notebook.cells *= 20
     found = "\n".join(faults_in_notebook(notebook))
-    for fault in ("48 cells", "not the parameters cell", "'0a1b2c3d' is not a name", "cell two has outputs", "cell three lacks"):
+    for fault in ("60 cells", "not the parameters cell", "'0a1b2c3d' is not a name", "cell two has outputs", "cell three lacks"):
         assert fault in found
 
 
