@@ -36,8 +36,8 @@ def trainer(program):
     validation : {x [T', B', …], targets, n, steps int32 [E]}
         ``steps`` is T' in the epochs that validate, else 0.
 
-    ``record``: five tensors [E, G, K]: loss, accuracy, val_loss, val_accuracy, penalty; NaN in the epochs
-    in which a model was no longer trained or not validated.
+    ``record``: six tensors [E, G, K]: loss, accuracy, val_loss, val_accuracy, penalty, all NaN in the
+    epochs in which a model was no longer trained or not validated, and 1 where it was trained, else 0.
     """
 
     def train(state, hyper, data, validation):
@@ -74,12 +74,14 @@ def _epochs(program, state, hyper, data, validation):
         kernels = [state["params"][i] for i in network.kernels]
         now = [s / tf.cast(data["n"], tf.float32) for s in sums]
         now += [s / count + nan for s in held_out] + [losses.penalty(kernels, hyper)]
+        trained = tf.ones_like(zero)
         if program.watch:
-            now = [tf.where(alive, value, float("nan")) for value in now]
+            now, trained = [tf.where(alive, value, float("nan")) for value in now], tf.cast(alive, tf.float32)
             state = state | {"watch": watch(program.watch, state, now, data["first"] + e, hyper)}
+        now.append(trained)
         return e + 1, state, [r.write(e, value) for r, value in zip(record, now)]
 
-    record = [tf.TensorArray(tf.float32, size=length, element_shape=zero.shape) for _ in range(5)]
+    record = [tf.TensorArray(tf.float32, size=length, element_shape=zero.shape) for _ in range(6)]
     _, state, record = tf.while_loop(lambda e, *_: e < data["epochs"], epoch, [0, state, record])
     return state, [r.stack() for r in record]
 

@@ -4,6 +4,7 @@ Convolutions and recurrent layers gain nothing from a model axis, so their model
 the graph, unrolled, each with its own weights, and without XLA.
 """
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -36,8 +37,11 @@ class KerasNetwork:
         self.layers = [layer for layer in found if id(layer.kernel) in places]
         self.kernels = [places[id(layer.kernel)] for layer in self.layers]
         self.weights = [places[id(v)] for v in model.weights]
-        activation = getattr(getattr(model.layers[-1], "activation", None), "__name__", "")
-        self.softmax = activation == "softmax"
+        last = model
+        while isinstance(last, keras.Model):
+            last = last.layers[-1]
+        activation = getattr(getattr(last, "activation", None), "__name__", "")
+        self.softmax = isinstance(last, keras.layers.Softmax) or activation == "softmax"
 
     def logits(self, params, x, hyper=None, step=None, inside=None):
         """Return the logits [G, K, outputs, examples] and the new ``params``; see ``DenseNetwork.logits``."""

@@ -55,7 +55,7 @@ class Group:
         )
 
     def fit(self, examples, size, epochs, validation, validation_freq, stop, callbacks, progress):
-        """Train all blocks; return [models, epochs, 5], the columns ``stopping.RECORD``."""
+        """Train all blocks; return [models, epochs, 6]: ``stopping.RECORD``, and 1 where a model was trained."""
         size = min(size, max(n for n, _ in examples.groups(self.members)))
         blocks = self.blocks(examples, size)
         self.largest = max(block.models.size for block in blocks)
@@ -65,7 +65,7 @@ class Group:
         train = engine.trainer(engine.Program(self.network, self.loss, rule, watch))
         per_call = 1 if callbacks else max(1, min(epochs, _ORDER_BYTES // (8 * len(blocks[0].models) * steps * size)))
         x, held_out = tf.constant(examples.x), self._validation(validation, max(b.models.size for b in blocks))
-        history = np.full((len(self.members), epochs, 5), np.nan, np.float32)
+        history = np.full((len(self.members), epochs, 6), np.nan, np.float32)
         self.best_epoch = np.full(len(self.members), -1)
         for block in blocks:
             n = len(examples.of(self.members[block.models[0, 0]])[0])

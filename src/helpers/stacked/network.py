@@ -128,7 +128,8 @@ def _weight_normalized(v, gain):
     The infinite gain marks the models of a stack that do without weight normalization.
     """
     normal = tf.math.is_finite(gain)
-    length = tf.sqrt(tf.reduce_sum(tf.square(v), axis=-1, keepdims=True))
+    # The root of an exact zero has no gradient; a row of zeros stays what it is.
+    length = tf.sqrt(tf.maximum(tf.reduce_sum(tf.square(v), axis=-1, keepdims=True), 1e-30))
     return v * tf.where(normal, tf.where(normal, gain, 1.0) / length, 1.0)
 
 

@@ -33,6 +33,9 @@ class Stack:
         The layers whose kernels the columns ``l1``, ``l2``, ``prox_l1`` and ``max_norm`` act on, where
         they take the place of the model's own regularizer or constraint. Biases are never penalized.
 
+    The same settings give the same weights, bit for bit, on the same machine. A model's weights depend on
+    which others share the run only by rounding: less than 1e-5 after 50 steps (``tests``).
+
     Attributes
     ----------
     settings : DataFrame
@@ -138,7 +141,7 @@ class Stack:
         patience = table.column(self.settings, "patience", np.nan)
         stop = stopping.read(callbacks, patience, validation is not None and validation_freq == 1)
         functions = [c for c in callbacks if not isinstance(c, keras.callbacks.EarlyStopping)]
-        history = np.empty((len(self), epochs, len(stopping.RECORD)), np.float32)
+        history = np.empty((len(self), epochs, len(stopping.RECORD) + 1), np.float32)
         hide = {0: True, 1: False, "auto": None}[verbose]
         with tqdm(total=len(self) * epochs, unit=" model epochs", disable=hide, leave=False) as bar:
             for group in self._groups:
@@ -148,10 +151,10 @@ class Stack:
         largest = max(g.largest * g.model_bytes for g in self._groups)
         self.path = f"{self._way}, in blocks of at most {max(g.largest for g in self._groups)} models"
         self.path += f" ({largest / 2**20:.1f} MiB of weights and optimizer state at a time)"
-        return self._history(history, epochs, stop[0])
+        return self._history(history[..., :-1], history[..., -1] == 1)
 
-    def _history(self, history, epochs, watched):
-        trained = ~np.isnan(history[..., -1]) if watched else np.ones(history.shape[:2], bool)
+    def _history(self, history, trained):
+        epochs = history.shape[1]
         lost = np.isnan(history[..., 0]) & trained
         if lost.any():
             models = np.flatnonzero(lost.any(axis=1))
@@ -222,7 +225,8 @@ class Stack:
         if not 0 <= i < len(self):
             raise IndexError(f"There is no model {i}; the stack has models 0 … {len(self) - 1}.")
         group = next(g for g in self._groups if i in g.members)
-        arrays = [w[np.flatnonzero(group.members == i)[0]].copy() for w in group.params]  # later training must not change them
+        place = np.flatnonzero(group.members == i)[0]
+        arrays = [w[place].copy() for w in group.params]  # later training must not change them
         if isinstance(group.network, generic.KerasNetwork):
             return [arrays[place] for place in group.network.weights]
         return dense.to_keras(group.network, arrays)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from .network import spread
 
-RECORD = ("loss", "accuracy", "val_loss", "val_accuracy", "penalty")
+RECORD = ("loss", "accuracy", "val_loss", "val_accuracy", "penalty")  # and last, whether the model was trained
 MONITORS = RECORD[:4]
 
 
