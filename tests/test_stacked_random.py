@@ -9,7 +9,7 @@ from scipy import stats
 
 from helpers import stacked
 
-SEEDS, EPOCHS = 32, 6
+SEEDS, EPOCHS = 48, 6
 
 
 class DropConnect(keras.layers.Dense):
@@ -45,7 +45,8 @@ def plain():
 
 def by_keras(setting):
     """Validation losses and norms of the first kernel of SEEDS networks, trained by Keras one after another."""
-    model, found = compiled(network(**setting), keras.optimizers.Adam(0.01)), []
+    # Keras draws the masks from a seed of its own; fixed, the two samples are the same in every run of the test.
+    model, found = compiled(seeded(0, lambda: network(**setting)), keras.optimizers.Adam(0.01)), []
     for seed in range(1000, 1000 + SEEDS):
         model.set_weights(seeded(seed, plain).get_weights())
         for variable in model.optimizer.variables[2:]:  # all but the learning rate and, below, the step
@@ -73,7 +74,7 @@ RANDOM = [{"dropout": 0.5, "input_dropout": 0.2}, {"dropconnect": 0.5}, {"input_
 
 @pytest.mark.parametrize("setting", RANDOM, ids=["dropout", "DropConnect", "Gaussian noise"])
 def test_results_are_distributed_as_keras_has_them(setting):
-    """Two samples of 32 seeds each: loss and weights agree in distribution; half the strength is told apart."""
+    """Two samples of 48 seeds each: loss and weights agree in distribution; half the strength is told apart."""
     keras_values, ours = by_keras(setting), by_stack(**setting)
     half = by_stack(**{k: v / 2 for k, v in setting.items()})
     assert min(stats.ks_2samp(a, b).pvalue for a, b in zip(keras_values, ours)) > 0.01
