@@ -168,6 +168,7 @@ def test_a_warning_of_sphinx_fails_the_build(book):
 
 @pytest.mark.parametrize("edition, text, message", [
     ("quick", "x1: {stpes: 3}", "'stpes', which is no parameter of x1_first; did you mean 'steps'? Allowed: steps."),
+    ("quick", "06: {steps: 3}", "Put the name in quotes: YAML read a number."),
     ("quick", "x3: {steps: 3}", "parameters of page 'x3'; did you mean 'x2'? Allowed: x1, x2."),
     ("quik", "", "There is no edition 'quik'; did you mean 'quick'? Allowed: quick."),
 ])

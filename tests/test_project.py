@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from helpers import provenance
+from plan import Plan
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -150,3 +151,9 @@ def test_no_file_tells_of_the_machine_it_was_written_on():
 @pytest.mark.parametrize("text", ["/home/ann/book", "see /work/x", "pypi.org/simple", "--index-url x", "a.pythonhosted.org/b"])
 def test_the_search_for_traces_finds_them(text):
     assert traces(text)
+
+
+@pytest.mark.parametrize("edition", [path.stem for path in sorted((ROOT / "book/editions").glob("*.yml"))])
+def test_every_edition_names_pages_and_parameters_that_exist(edition):
+    plan = Plan(edition)
+    assert set(plan.parameters) == {path.stem for path in NOTEBOOKS}

@@ -47,7 +47,8 @@ class Plan:
             raise PlanError(f"Edition {self.edition!r} is not valid YAML: {error}") from None
         short = {page.split("_")[0]: page for page in self.notebooks}
         for name in given.keys() - short:
-            raise PlanError(f"Edition {self.edition!r} sets parameters of page {name!r}; {nearest(str(name), short)}")
+            quote = "" if isinstance(name, str) else " Put the name in quotes: YAML read a number."
+            raise PlanError(f"Edition {self.edition!r} sets parameters of page {name!r}; {nearest(str(name), short)}{quote}")
         for name, page in short.items():
             allowed = provenance.defaults(self.notebooks[page])
             for wrong in (given.get(name) or {}).keys() - allowed:
