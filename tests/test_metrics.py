@@ -121,3 +121,9 @@ def test_gini_by_its_definition():
     w = np.abs(np.random.default_rng(0).normal(size=30))
     differences = np.abs(w[:, None] - w).sum() / (2 * 30**2 * w.mean())
     assert metrics.gini(w) == pytest.approx(differences)
+
+
+def test_rank_correlation_knows_order_and_constants():
+    assert metrics.rank_correlation([1, 2, 5], [10, 40, 41]) == pytest.approx(1)
+    assert metrics.rank_correlation([1, 2, 5], [3, 2, 1]) == pytest.approx(-1)
+    assert metrics.rank_correlation([1, 1, 1], [3, 2, 1]) == 0

@@ -50,8 +50,8 @@ def traces(text):
 def faults_in_notebook(notebook):
     """What is wrong with the source of a notebook, as a list of sentences."""
     faults, code = [], [cell for cell in notebook.cells if cell.cell_type == "code"]
-    if len(notebook.cells) > 55:  # the aim is about 40
-        faults.append(f"{len(notebook.cells)} cells are more than 55")
+    if len(notebook.cells) > 45:  # the aim is about 40
+        faults.append(f"{len(notebook.cells)} cells are more than 45")
     if [cell.metadata.get("tags", []) for cell in code[:1]] != [["parameters"]]:
         faults.append("the first code cell is not the parameters cell")
     for cell in notebook.cells:

@@ -6,6 +6,7 @@ over all entries of an array of weights.
 
 import numpy as np
 from scipy.special import log_softmax, softmax
+from scipy.stats import spearmanr
 
 
 def accuracy(logits, y):
@@ -34,6 +35,11 @@ def ece(logits, y, bins=15):
     surplus = (np.argmax(logits, axis=-1) == y) - confidence
     member = np.minimum((confidence * bins).astype(int), bins - 1)
     return sum(np.abs(np.where(member == b, surplus, 0).mean(axis=-1)) for b in range(bins))
+
+
+def rank_correlation(a, b):
+    """Spearman's rank correlation of two (N,) arrays; 0 where one does not vary, as there is no order to agree with."""
+    return spearmanr(a, b).statistic if np.ptp(a) and np.ptp(b) else 0.0
 
 
 def memorized_share(predicted, given, clean):
