@@ -259,6 +259,46 @@ def test_early_stopping(monitor):
         assert distance(stack.weights(i), model.get_weights()) <= 1e-5
 
 
+def test_fit_goes_on_after_early_stopping():
+    """A stopped model has taken fewer steps than its neighbor, and Adam counts them for each by itself."""
+    settings = stacked.grid(seed=0, patience=[1, 100])
+    stack, history = stack_of(dense, settings, keras.optimizers.Adam(0.02), 15)
+    stack.fit(X, Y, BATCH, 1, validation_data=(X_VAL, Y_VAL), shuffle=False)
+    assert history.groupby("model").size()[0] < 15
+    for i, patience in enumerate(settings.patience):
+        model = seeded(0, dense)
+        fit(model, keras.optimizers.Adam(0.02), 15, callbacks=[keras.callbacks.EarlyStopping(patience=int(patience))])
+        model.fit(X, Y, BATCH, 1, shuffle=False, verbose=0)
+        assert distance(stack.weights(i), model.get_weights()) <= 1e-5
+
+
+def test_fit_goes_on_with_other_data():
+    """Models that differed in n_train, hence in steps, and then share their rows, keep their own step counts."""
+    stack = stacked.Stack(dense, stacked.grid(seed=0, n_train=[70, None]))
+    stack.compile(OPTIMIZERS["adam"]())
+    stack.fit(X, Y, BATCH, 2, shuffle=False)
+    rows = stack.rows(0)[0]
+    stack.fit(X[:70], Y[:70], BATCH, 2, shuffle=False)
+    for i, (x, y) in enumerate([(X[rows], Y[rows]), (X, Y)]):
+        model = seeded(0, dense)
+        fit(model, OPTIMIZERS["adam"](), 2, x, y, validate=False)
+        model.fit(X[:70], Y[:70], BATCH, 2, shuffle=False, verbose=0)
+        assert distance(stack.weights(i), model.get_weights()) <= 1e-5
+
+
+def test_weights_are_copies():
+    """Neither later training nor the reader's own writing reaches from one into the other."""
+    stack, _ = stack_of(dense, stacked.grid(seed=[0, 1]), "sgd", 1)
+    taken = stack.weights(1)
+    before = [w.copy() for w in taken]
+    stack.fit(X, Y, BATCH, 1)
+    assert distance(taken, before) == 0 and distance(stack.weights(1), before) > 1e-4
+    now = stack.weights(1)
+    for w in stack.weights(1):
+        w[...] = 7.0
+    assert distance(stack.weights(1), now) == 0
+
+
 def cnn():
     """A small convolutional network, which stays on the generic path."""
     layers = keras.layers

@@ -46,8 +46,12 @@ class Group:
 
     def blocks(self, examples, size):
         """Return the blocks in which the models train, sized for a third of the last-level cache."""
-        place = {m: k for k, m in enumerate(self.members)}
-        groups = [(n, [place[m] for m in models]) for n, models in examples.groups(self.members)]
+        place, shared = {m: k for k, m in enumerate(self.members)}, {}
+        for n, models in examples.groups(self.members):
+            for k in (place[m] for m in models):
+                # A block counts its steps once, so models that took different numbers of them stay apart.
+                shared.setdefault((models[0], n, self.step[k]), []).append(k)
+        groups = [(key[1:], models) for key, models in shared.items()]
         if not self.network.compiled:
             return plan.blocks(groups, self.network.unrolled)
         return plan.blocks(
@@ -81,6 +85,8 @@ class Group:
                 state, record = train(*tf.nest.map_structure(tf.convert_to_tensor, (state, hyper, data, held_out)))
                 record = np.stack([r.numpy() for r in record], axis=-1)[: epochs - start]
                 history[block.models[block.real], start : start + len(record)] = np.moveaxis(record, 0, 2)[block.real]
+                trained = record[..., -1].sum(axis=0).astype(np.int32)  # epochs; a stopped model takes no more steps
+                self.step[block.models[block.real]] += -(-n // size) * trained[block.real]
                 progress(block.real.sum() * len(record))
                 if watch:
                     state["watch"]["alive"] &= ~self._stopped(callbacks, start, block, record[-1])
@@ -125,7 +131,6 @@ class Group:
 
     def _keep(self, block, state, watch):
         params = state["params"]
-        self.step[block.models[block.real]] = int(state["step"])
         if watch and watch.monitor:
             best, epoch = (state["watch"][k].numpy() for k in ("best", "best_epoch"))
             self.best_epoch[block.models[block.real]] = np.where(np.isfinite(best), epoch, -1)[block.real]

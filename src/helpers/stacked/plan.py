@@ -40,9 +40,9 @@ def blocks(groups, most):
 
     Parameters
     ----------
-    groups : list of (size, models)
-        Models that share their examples; ``size`` is their number of training rows. A block never mixes
-        sizes, so that all its models take the same number of steps.
+    groups : list of (what, models)
+        Models that share their examples; ``what`` tells their number of training rows and of steps taken.
+        A block never mixes these, so that one count of steps serves all its models.
     most : int
         The largest number of models that fit the cache together.
     """
