@@ -1,5 +1,9 @@
 """What the stack refuses, in one clear sentence each, and what it tells."""
 
+import re
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pandas as pd
@@ -143,10 +147,37 @@ def test_empty_cells_of_arguments_are_defaults():
 def test_memory_is_stated_and_bounded(monkeypatch):
     """The path names blocks and their size; what cannot fit the machine is refused before it is tried."""
     stack = fitted()
-    assert "blocks of at most 2 models" in stack.path and "MiB" in stack.path
-    monkeypatch.setattr("helpers.stacked.plan.memory_bytes", lambda: 1000)
-    with pytest.raises(MemoryError, match="2 models need .* train fewer at a time"):
+    assert "blocks of at most 2 models" in stack.path
+    assert re.search(r"at a time 0.0 MiB of weights .* 8.0 MiB of activations; in all about 8.\d MiB", stack.path)
+    monkeypatch.setattr("helpers.stacked.plan.memory_bytes", lambda: 10 * 2**20)  # weights take 5 kB
+    with pytest.raises(MemoryError, match="2 models need about 8.* activations 8.0 .* data .* train fewer at a time"):
         fitted()
+
+
+def test_the_memory_told_is_the_memory_taken():
+    """The tensors of a run that is mostly data, and those of one that is mostly weights, add up to what was told."""
+    script = """
+import resource, sys, numpy as np, keras
+from helpers import stacked
+many, rows, width = map(int, sys.argv[1:])
+build = lambda: keras.Sequential([keras.Input((400,)), keras.layers.Dense(width, "tanh"), keras.layers.Dense(3)])
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+def train(models, rows):
+    stack = stacked.Stack(build, stacked.grid(seed=range(models)))
+    stack.compile()
+    stack.fit(np.zeros((rows, 400), "float32"), np.zeros(rows, int), 64, 1)
+    return stack
+train(1, 64)
+before = peak()
+stack = train(many, rows)
+print(peak() - before, stack.path.split("about ")[1].split(" ")[0].replace(",", ""))
+"""
+    for arguments in ((1, 200_000, 4), (60, 64, 2000)):
+        run = subprocess.run(
+            [sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True, check=True
+        )
+        taken, told = map(float, run.stdout.split())
+        assert told / 2 < taken < 2 * told
 
 
 def test_history_and_callbacks():

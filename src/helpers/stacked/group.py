@@ -58,17 +58,35 @@ class Group:
             groups, max(1, int(plan.cache_bytes() / 3 / (self.model_bytes + 2 * size * self.unit_bytes)))
         )
 
-    def fit(self, examples, size, epochs, validation, validation_freq, stop, callbacks, progress):
+    def plan(self, examples, size, epochs, single, restore):
+        """Choose the blocks and how many epochs one compiled call trains (one if ``single``), and tell their memory.
+
+        Returns
+        -------
+        dict of bytes at the peak: 'weights' (with optimizer state) of the largest block as it goes in and
+        comes out, and the best so far where early stopping may ``restore`` them; its 'activations', with
+        their gradients; its batch 'orders'; and 'all', the weights and optimizer state of every model.
+        """
+        most = max(n for n, _ in examples.groups(self.members))
+        self.size, self.chosen = min(size, most), self.blocks(examples, min(size, most))
+        self.largest, self.steps = max(block.models.size for block in self.chosen), -(-most // self.size)
+        call = 8 * len(self.chosen[0].models) * self.steps * self.size  # bytes of rows and labels in an epoch
+        self.per_call = 1 if single else max(1, min(epochs, _ORDER_BYTES // call))
+        own = sum(w[0].nbytes for w in self.params) if restore else 0
+        return {
+            "weights": self.largest * (2 * self.model_bytes + own),
+            "activations": max(2 * self.largest * self.size * self.unit_bytes, _SCORE_BYTES),
+            "orders": 2 * call * self.per_call,
+            "all": len(self.members) * self.model_bytes,
+        }
+
+    def fit(self, examples, epochs, validation, validation_freq, stop, callbacks, progress):
         """Train all blocks; return [models, epochs, 6]: ``stopping.RECORD``, and 1 where a model was trained."""
-        size = min(size, max(n for n, _ in examples.groups(self.members)))
-        blocks = self.blocks(examples, size)
-        self.largest = max(block.models.size for block in blocks)
-        steps = -(-max(n for n, _ in examples.groups(self.members)) // size)
+        blocks, size, steps, per_call = self.chosen, self.size, self.steps, self.per_call
         watch, patience, min_delta, start_from = stop
         rule = self.rule._replace(learning_rate=0.0, momentum=0.0, weight_decay=0.0)  # these are settings
         train = engine.trainer(engine.Program(self.network, self.loss, rule, watch))
-        per_call = 1 if callbacks else max(1, min(epochs, _ORDER_BYTES // (8 * len(blocks[0].models) * steps * size)))
-        x, held_out = tf.constant(examples.x), self._validation(validation, max(b.models.size for b in blocks))
+        x, held_out = tf.constant(examples.x), self._validation(validation, self.largest)
         history = np.full((len(self.members), epochs, 6), np.nan, np.float32)
         self.best_epoch = np.full(len(self.members), -1)
         for block in blocks:

@@ -35,6 +35,11 @@ def memory_bytes():
         return 8 * 2**30
 
 
+def mebibytes(size):
+    """Return a size in bytes in words, such as '3.1 MiB' or '2,048.0 MiB'."""
+    return f"{size / 2**20:,.1f} MiB"
+
+
 def blocks(groups, most):
     """Return the blocks of one architecture.
 

@@ -40,7 +40,8 @@ class Stack:
     ----------
     settings : DataFrame
     path : str
-        Which way the models are trained, and why; after ``fit`` also in which blocks.
+        Which way the models are trained, and why; after ``fit`` also in which blocks, chosen for the
+        machine's cache, and the memory that these bound.
 
     Raises
     ------
@@ -82,12 +83,6 @@ class Stack:
             raise table.SettingsError("momentum belongs to SGD; Adam's is beta_1, one for all models.")
         for group in self._groups:
             group.compile(self._rule, loss)
-        needed, present = sum(g.model_bytes * len(g.members) for g in self._groups), plan.memory_bytes()
-        if needed > 0.7 * present:
-            raise MemoryError(
-                f"{len(self)} models need {needed / 2**30:.1f} GiB for weights and optimizer state, and the "
-                f"machine has {present / 2**30:.1f} GiB; train fewer at a time."
-            )
 
     def fit(
         self,
@@ -128,6 +123,12 @@ class Stack:
         -----
         DivergenceWarning
             When a model's loss became NaN: which model and in which epoch. The others go on.
+
+        Raises
+        ------
+        MemoryError
+            Before training, when weights, optimizer state, activations, data and orders would take more
+            than 70 % of the machine's memory.
         """
         self._need_compiled()
         for name, value in (("batch_size", batch_size), ("epochs", epochs), ("validation_freq", validation_freq)):
@@ -141,17 +142,35 @@ class Stack:
         patience = table.column(self.settings, "patience", np.nan)
         stop = stopping.read(callbacks, patience, validation is not None and validation_freq == 1)
         functions = [c for c in callbacks if not isinstance(c, keras.callbacks.EarlyStopping)]
+        data = sum(2 * part.nbytes for part in (x, y, *(validation or ())))  # as arrays and as tensors
+        at_once = self._memory(data, batch_size, epochs, bool(functions), bool(stop[0] and stop[0].restore))
         history = np.empty((len(self), epochs, len(stopping.RECORD) + 1), np.float32)
         hide = {0: True, 1: False, "auto": None}[verbose]
         with tqdm(total=len(self) * epochs, unit=" model epochs", disable=hide, leave=False) as bar:
             for group in self._groups:
                 history[group.members] = group.fit(
-                    self.examples, batch_size, epochs, validation, validation_freq, stop, functions, bar.update
+                    self.examples, epochs, validation, validation_freq, stop, functions, bar.update
                 )
-        largest = max(g.largest * g.model_bytes for g in self._groups)
-        self.path = f"{self._way}, in blocks of at most {max(g.largest for g in self._groups)} models"
-        self.path += f" ({largest / 2**20:.1f} MiB of weights and optimizer state at a time)"
+        self.path = f"{self._way}, in blocks of at most {max(g.largest for g in self._groups)} models ({at_once})"
         return self._history(history[..., :-1], history[..., -1] == 1)
+
+    def _memory(self, data, batch_size, epochs, single, restore):
+        """Let every group choose its blocks; return in words what they take, or refuse what the machine has not."""
+        needs = [g.plan(self.examples, batch_size, epochs, single, restore) for g in self._groups]
+        block = {name: max(need[name] for need in needs) for name in ("weights", "activations", "orders")}
+        kept, present = sum(need["all"] for need in needs), plan.memory_bytes()
+        needed = kept + data + sum(block.values())
+        if needed > 0.7 * present:
+            raise MemoryError(
+                f"{len(self)} models need about {plan.mebibytes(needed)} (weights and optimizer state "
+                f"{plan.mebibytes(kept + block['weights'])}, activations {plan.mebibytes(block['activations'])}, "
+                f"data and batch orders {plan.mebibytes(data + block['orders'])}), and the machine has "
+                f"{plan.mebibytes(present)}; train fewer at a time."
+            )
+        return (
+            f"at a time {plan.mebibytes(block['weights'])} of weights and optimizer state and "
+            f"{plan.mebibytes(block['activations'])} of activations; in all about {plan.mebibytes(needed)}"
+        )
 
     def _history(self, history, trained):
         epochs = history.shape[1]
