@@ -82,6 +82,8 @@ class DenseNetwork(NamedTuple):
                 if options[1]:
                     w = _weight_normalized(w, params[next(rest)])
                 if training and "dropconnect" in hyper:
+                    # One mask for the whole batch; Wan et al. (2013) draw one per example, which would
+                    # take a kernel for every example.
                     words = masks.bits(hyper["seed"], 3 * dense + _DROPCONNECT, step, tuple(w.shape[2:]))
                     w = w * masks.scaled(words, spread(hyper["dropconnect"], w))
                 h = product(w, h)

@@ -18,7 +18,7 @@ COLUMNS = {
     "l2": ("[0", "inf)", "λ of λ Σw² on the penalized kernels (gradient 2λw)"),
     "dropout": ("[0", "1)", "rate of dropout after every hidden layer"),
     "input_dropout": ("[0", "1)", "rate of dropout on the inputs"),
-    "dropconnect": ("[0", "1)", "rate of DropConnect on every kernel, one mask per step"),
+    "dropconnect": ("[0", "1)", "rate of DropConnect on every kernel, one mask per step for all its examples"),
     "input_noise": ("[0", "inf)", "standard deviation of Gaussian noise on the inputs"),
     "gradient_noise": ("[0", "inf)", "standard deviation of Gaussian noise on every entry of the gradient"),
     "prox_l1": ("[0", "inf)", "λ of λ Σ|w|, by a soft threshold of ηλ after each step: weights become exactly 0"),
