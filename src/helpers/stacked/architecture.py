@@ -3,13 +3,15 @@
 import keras
 import numpy as np
 
+from .. import layers
+
 # Activations that act on each element alone, so they may be applied to any layout.
 ELEMENTWISE = ("linear", "relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu", "softplus", "softsign", "leaky_relu")
 
 LAYERS = tuple(
     getattr(keras.layers, name)
     for name in ("Flatten", "Dense", "Activation", "ReLU", "Softmax", "Dropout", "GaussianNoise", "BatchNormalization")
-)
+) + (layers.NormalizedDense, layers.DensityDense, layers.SampledDense)
 
 
 class NotStackable(Exception):
@@ -46,7 +48,7 @@ def read(model):
             raise NotStackable(f"the layer {layer.name!r} sees inputs that are not flat")
         if kind is keras.layers.Flatten:
             flat = True
-        elif kind is keras.layers.Dense:
+        elif issubclass(kind, keras.layers.Dense):
             _dense(ops, values, layer)
         elif kind in (keras.layers.Activation, keras.layers.ReLU, keras.layers.Softmax):
             _activation(ops, layer)
@@ -84,8 +86,17 @@ def _dense(ops, values, layer):
     if constraint is not None and (type(constraint) is not keras.constraints.MaxNorm or constraint.axis != 0):
         raise NotStackable(f"the layer {layer.name!r} has the constraint {type(constraint).__name__}")
     values["max_norm"].append(np.inf if constraint is None else float(constraint.max_value))
-    ops.append(("dense", layer.use_bias, False))
+    ops.append(("dense", layer.use_bias, _form(layer)))
     _activation(ops, layer)
+
+
+def _form(layer):
+    """Return how the matrix that multiplies the inputs is made from the trained kernel; see ``network``."""
+    if isinstance(layer, layers.NormalizedDense):
+        return "matrix" if layer.axis is None else "columns"
+    if getattr(layer, "seed", None) is not None:
+        raise NotStackable(f"the layer {layer.name!r} has a seed of its own")
+    return {layers.DensityDense: "density", layers.SampledDense: "sample"}.get(type(layer), "plain")
 
 
 def penalties(layer):

@@ -32,7 +32,9 @@ def gather(ops, values, settings, penalize):
         if value.any():
             hyper[name] = value
     if table.column(settings, "weight_normalization", 0.0).any():
-        ops = tuple((*op[:2], True) if op[0] == "dense" else op for op in ops)
+        if {op[2] for op in ops if op[0] == "dense"} != {"plain"}:
+            raise table.SettingsError("weight_normalization needs ordinary Dense layers; the model has others.")
+        ops = tuple((*op[:2], "gain") if op[0] == "dense" else op for op in ops)
     return DenseNetwork(ops), hyper
 
 
@@ -68,7 +70,7 @@ def from_keras(network, weights, normalized):
     """
     weights, found = iter(weights), []
     for kind in network.kinds:
-        if kind == "kernel":
+        if kind in ("kernel", "log_scale"):
             found.append(next(weights).T)
         elif kind == "gain":
             length = np.linalg.norm(found[-1], axis=1, keepdims=True)
@@ -79,12 +81,12 @@ def from_keras(network, weights, normalized):
 
 
 def to_keras(network, arrays):
-    """Undo ``from_keras``: the kernels that the model computes with, in Keras's order and shapes."""
+    """Undo ``from_keras``; kernels with a gain are given as the model computes with them."""
     found = []
     for kind, w in zip(network.kinds, arrays):
         if kind == "gain":
             if np.isfinite(w).all():
                 found[-1] = found[-1] * (w / np.linalg.norm(found[-1].T, axis=1, keepdims=True)).T
         else:
-            found.append(np.ascontiguousarray(w.T) if kind == "kernel" else w[:, 0])
+            found.append(np.ascontiguousarray(w.T) if kind in ("kernel", "log_scale") else w[:, 0])
     return found

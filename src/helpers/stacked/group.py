@@ -163,17 +163,17 @@ class Group:
         for into, value in zip(arrays, values):
             into[block.models[block.real]] = np.asarray(value)[block.real]
 
-    def score(self, models, x, y):
+    def score(self, models, x, y, training=False):
         """Return [models, (loss, accuracy)] of some models (a slice or positions in this group) on (x, y)."""
         total = 0.0
-        for z, k in self._forward(models, x):
+        for z, k in self._forward(models, x, training):
             values = losses.per_example(self.loss, self.network, z, tf.constant(y[k][None]))
             total += np.stack([v.numpy()[0].sum(axis=1, dtype=float) for v in values], axis=-1)
         return total / len(x)
 
-    def evaluate(self, x, y):
+    def evaluate(self, x, y, training=False):
         """Return [models, (loss, accuracy)] on examples that all models share."""
-        return np.concatenate([self.score(which, x, y) for which in self._portions()])
+        return np.concatenate([self.score(which, x, y, training) for which in self._portions()])
 
     def evaluate_train(self, examples, clean):
         """Return [models, (loss, accuracy)] on each model's own training rows."""
@@ -197,13 +197,17 @@ class Group:
         most = max(1, int(plan.cache_bytes() / 3 / sum(w[0].nbytes for w in self.params)))
         return [slice(start, start + most) for start in range(0, len(self.members), most)]
 
-    def _forward(self, models, x):
+    def _forward(self, models, x, training=False):
         """Yield (logits [1, models, outputs, examples], slice of the examples) chunk by chunk.
 
         Plain TensorFlow: a forward pass gains little from XLA, and compiling it costs more than it takes.
         """
         params = [tf.constant(w[models][None]) for w in self.params]
-        size = self._chunk(params[0].shape[1], len(x))
+        size, hyper = self._chunk(params[0].shape[1], len(x)), None
+        if training:
+            hyper = tf.nest.map_structure(lambda v: tf.constant(v.astype(np.float32)[models][None]), self.hyper)
+            hyper["seed"] = table.column(self.settings, "seed", 0).astype(np.uint32)[models][None]
         for start in range(0, len(x), size):
             k = slice(start, start + size)
-            yield self.network.logits(params, tf.constant(x[k][None]))[0], k
+            step = np.uint32(2**31 + start)  # no training step, so that these masks were never trained with
+            yield self.network.logits(params, tf.constant(x[k][None]), hyper, step, tf.ones(len(x[k])))[0], k

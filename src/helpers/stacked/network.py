@@ -10,10 +10,12 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from .. import masks
+from .. import layers, masks
 
 # What random words are for: three streams for every place in the network.
 _DROPOUT, _NOISE, _DROPCONNECT = range(3)
+_WEIGHTS = 2_000_000  # random weights; noise on gradients has the streams from 1,000,000
+_RANDOM = {"density": layers.DensityDense, "sample": layers.SampledDense}
 
 
 def spread(setting, like):
@@ -24,9 +26,11 @@ def spread(setting, like):
 class DenseNetwork(NamedTuple):
     """A chain of steps that every model of a block takes; hashable, since programs are kept per network.
 
-    ``ops``: ('dense', use_bias, has_gain), ('activation', name), ('dropout', place), ('noise', place),
+    ``ops``: ('dense', use_bias, form), ('activation', name), ('dropout', place), ('noise', place),
     ('batchnorm', center, scale, momentum, epsilon), ('softmax',). A place is 0 on the inputs and k after
-    the k-th hidden layer.
+    the k-th hidden layer. The form of a dense layer says what multiplies its inputs: its kernel ('plain'), the
+    kernel with a length of its own for every unit ('gain'), divided by the norm of the whole ('matrix') or of the
+    weights of each unit ('columns'), or random weights made from it ('density', 'sample'; see ``helpers.layers``).
     """
 
     ops: tuple
@@ -39,8 +43,8 @@ class DenseNetwork(NamedTuple):
         found = []
         for name, *options in self.ops:
             if name == "dense":
-                bias, gain = options
-                found += ["kernel"] + ["gain"] * gain + ["bias"] * bias
+                bias, form = options
+                found += ["kernel"] + ["gain"] * (form == "gain") + ["bias"] * bias + ["log_scale"] * (form in _RANDOM)
             elif name == "batchnorm":
                 center, scale, *_ = options
                 found += ["gamma"] * scale + ["beta"] * center + ["mean", "variance"]
@@ -78,17 +82,24 @@ class DenseNetwork(NamedTuple):
         h = tf.linalg.matrix_transpose(tf.reshape(x, [*x.shape[:2], -1]))[:, None]
         for name, *options in self.ops:
             if name == "dense":
+                bias, form = options
                 w = params[next(rest)]
-                if options[1]:
+                if form == "gain":
                     w = _weight_normalized(w, params[next(rest)])
+                elif form in ("matrix", "columns"):
+                    axes = [-2, -1] if form == "matrix" else [-1]
+                    w = w * tf.math.rsqrt(tf.reduce_sum(tf.square(w), axis=axes, keepdims=True))
+                shift = params[next(rest)] if bias else 0.0
+                if form in _RANDOM:
+                    shape = tuple(w.shape[2:])
+                    noise = masks.normal(hyper["seed"], _WEIGHTS + dense, step, shape) if training else 0.0
+                    w = _RANDOM[form].weight(w, tf.exp(params[next(rest)]), noise, tf.exp)
                 if training and "dropconnect" in hyper:
                     # One mask for the whole batch; Wan et al. (2013) draw one per example, which would
                     # take a kernel for every example.
                     words = masks.bits(hyper["seed"], 3 * dense + _DROPCONNECT, step, tuple(w.shape[2:]))
                     w = w * masks.scaled(words, spread(hyper["dropconnect"], w))
-                h = product(w, h)
-                if options[0]:
-                    h = h + params[next(rest)]
+                h = product(w, h) + shift
                 dense += 1
             elif name == "activation":
                 h = keras.activations.get(options[0])(h)

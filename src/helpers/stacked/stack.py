@@ -192,11 +192,15 @@ class Stack:
         x = inputs(x, group.input_shape)
         return x, targets(y, len(x), self._loss, group.outputs)
 
-    def evaluate(self, x, y):
-        """Return one row per model: the settings, ``loss`` (without penalty) and ``accuracy`` on (x, y)."""
+    def evaluate(self, x, y, training=False):
+        """Return one row per model: the settings, ``loss`` (without penalty) and ``accuracy`` on (x, y).
+
+        ``training=True`` is the classic mistake, as ``model(x, training=True)`` makes it in Keras: dropout and
+        noise stay on, with masks that training has not seen.
+        """
         self._need_compiled()
         x, y = self._xy(x, y)
-        return self._scored(lambda group: group.evaluate(x, y))
+        return self._scored(lambda group: group.evaluate(x, y, training))
 
     def evaluate_train(self, clean=False):
         """Return ``evaluate`` on each model's own training rows.
