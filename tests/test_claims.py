@@ -14,7 +14,7 @@ from hypothesis import strategies as some
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
-from helpers import cards, claims, registry, verdicts
+from helpers import cards, claims, effects, registry, verdicts
 from helpers.registry import Claim, RegisterError, Statement
 
 SPREAD = np.array([-1.5, -0.9, -0.5, -0.1, 0.1, 0.5, 0.9, 1.5])  # mean 0, sd about 1
@@ -460,6 +460,49 @@ def test_numbers_are_shown_in_the_readers_unit():
     assert "×2.718, 95 % interval" in cards.to_text(judge(**CASES["ratios"]))
     assert "±0.50 pp" in cards.to_text(judge(**CASES["accuracy"]))
     assert "−1.000, 95 %" in cards.to_text(judge(OPPOSITE))
+
+
+@pytest.mark.parametrize("label, resolution, value, shown", [
+    ("pp", 0.006, 1e-17, "0 pp"),                               # rounding of a difference of differences
+    ("pp", 0.006, -1e-17, "0 pp"),
+    ("pp", 0.0, 0.0, "0 pp"),
+    ("pp", 0.006, -0.0004, "−0.04 pp"),
+    ("nats", 0.0015, 2.1e-5, "+0.00002 nats"),                  # not nothing: the digits go on to the first that says so
+    ("", 0.06, -0.225, "−0.225"),
+    ("×", 3.0, math.log(2479032.4), "×2.5 · 10⁶"),
+    ("×", 3.0, math.log(49548240.62), "×5.0 · 10⁷"),
+    ("×", 2.0, math.log(1982.05), "×1982"),
+    ("×", 2.0, math.log(38.4), "×38.4"),
+    ("×", 0.1, math.log(0.9), "×0.90"),
+    ("×", 0.1, math.log(2.842), "×2.84"),
+    ("×", 0.1, math.log(0.0123), "×0.012"),
+    ("×", 0.1, math.log(3e-7), "×3.0 · 10⁻⁷"),
+    ("×", 0.1, 0.0, "×1.00"),
+])
+def test_a_number_shows_the_digits_that_say_something(label, resolution, value, shown):
+    assert effects.Unit(label, resolution)(value) == shown
+
+
+def test_the_best_setting_compared_with_itself_is_no_evidence():
+    verdict = judge({0.2: (GOOD, np.zeros(8))}, kind="range")
+    assert "gave the same value" not in cards.reason(verdict)
+    assert "gave the same value" in cards.reason(judge(np.zeros(8)))
+
+
+def test_a_chance_too_small_to_print_is_called_small():
+    assert cards._percent(3.6e-9) == "less than 0.1 %" and cards._percent(0.27) == "about 27 %"
+    assert cards._kappa(0.02) == "less than 0.05" and cards._kappa(1.24) == "1.2"
+
+
+def test_a_card_with_many_comparisons_counts_them_and_folds_the_list():
+    names = [f"case {k}" for k in range(cards.MANY + 1)]
+    verdict = judge({name: NULL if k else GOOD for k, name in enumerate(names)}, conditions=names)
+    shown = cards.to_html(verdict)
+    why = shown.split('rt-card-reason">')[1].split("</p>")[0]
+    assert f"HOLDS: 1 of {len(names)} comparisons" in why and "case" not in why
+    folded = shown[shown.index("<details"):shown.index("</details>")]
+    assert f"All {len(names)} comparisons" in folded and "<svg" in folded and all(name in folded for name in names)
+    assert "What would change it" not in folded and shown.count("case 3") == folded.count("case 3")
 
 
 def test_the_data_rebuild_the_verdict():

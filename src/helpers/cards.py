@@ -12,6 +12,7 @@ from .statistics import MIN_SEEDS, clopper_pearson
 from .verdicts import Verdict
 
 MIME = "application/vnd.regularization-on-trial.verdict+json"
+MANY = 8  # with more comparisons than this a card counts them and folds the list away
 ICONS = {"HOLDS": "✓", "FAILS": "✗", "CONDITIONAL": "◐", "INCONCLUSIVE": "?", "UNTESTABLE": "∅"}
 
 
@@ -65,13 +66,22 @@ def reason(verdict: Verdict) -> str:
             groups.setdefault(finding.word, []).append(finding.name)
         if verdict.missing:
             groups["not run"] = verdict.missing
-        sentence = "; ".join(f"{word}: {', '.join(f'“{name}”' for name in names)}" for word, names in groups.items())
+        sentence = "; ".join(f"{word}: {_names(names, len(verdict.findings))}" for word, names in groups.items())
     return sentence[0].upper() + sentence[1:] + "." + _equal_runs(verdict)
+
+
+def _names(names, comparisons) -> str:
+    """The comparisons that share a word: by name, or their number where the card has many."""
+    if comparisons > MANY:
+        return f"{len(names)} of {comparisons} comparisons"
+    return ", ".join(f"“{name}”" for name in names)
 
 
 def _equal_runs(verdict) -> str:
     """What a point interval is worth: how large a share of runs is known to give this value."""
-    n = max((f.interval.n for f in verdict.findings if f.interval.sd == 0), default=0)
+    # In a range claim the best setting is also compared with itself: that zero is no evidence.
+    itself = verdict.statement.kind == "range"
+    n = max((f.interval.n for f in verdict.findings if f.interval.sd == 0 and (any(f.values) or not itself)), default=0)
     if n < MIN_SEEDS:
         return ""
     share = clopper_pearson(n, n, 0.05)[0]
@@ -95,13 +105,17 @@ def what_would_change_it(verdict: Verdict) -> str:
     elif verdict.kappa == math.inf:
         sentence = "A run that gives another value; so far none did."
     else:
-        sentence = (f"A shift of {verdict.kappa:.1f} half-widths of the interval (κ); "
-                    f"fresh seeds bring that about with a probability of about {_percent(verdict.p_flip)}.")
+        sentence = (f"A shift of {_kappa(verdict.kappa)} half-widths of the interval (κ); "
+                    f"fresh seeds bring that about with a probability of {_percent(verdict.p_flip)}.")
     return f"{sentence} {verdict.note}".strip()
 
 
 def _percent(p) -> str:
-    return f"{100 * p:.2g} %"
+    return f"about {100 * p:.2g} %" if p >= 0.001 else "less than 0.1 %"
+
+
+def _kappa(kappa) -> str:
+    return f"{kappa:.1f}" if kappa >= 0.05 else "less than 0.05"
 
 
 def facts(verdict: Verdict) -> list[tuple[str, str]]:
@@ -116,7 +130,7 @@ def facts(verdict: Verdict) -> list[tuple[str, str]]:
         rows.append(("n", f"{'–'.join(map(str, counts))} {statement.unit}s"))
         rows.append(("Margin", margin_text(verdict)))
         if verdict.kappa is not None:
-            rows.append(("Stability κ", "unlimited" if verdict.kappa == math.inf else f"{verdict.kappa:.1f}"))
+            rows.append(("Stability κ", "unlimited" if verdict.kappa == math.inf else _kappa(verdict.kappa)))
     for text, true in (verdict.checks or {}).items():
         rows.append(("True" if true else "Not true", text))
     if statement.published:
@@ -140,8 +154,12 @@ def to_text(verdict: Verdict) -> str:
 
 def to_html(verdict: Verdict) -> str:
     """The card as an HTML group: claim, verdict with icon and text, drawing, facts."""
-    rows = "".join(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in facts(verdict))
-    status = f'<p class="rt-card-status">{_status(verdict)}</p>' if _status(verdict) else ""
+    rows, status = facts(verdict), _status(verdict)
+    body = drawing(verdict) + _list(rows)
+    if len(verdict.findings) > MANY:
+        named = slice(1, 1 + len(verdict.findings))
+        body = (f'<details class="rt-card-all"><summary>All {len(verdict.findings)} comparisons</summary>'
+                f"{drawing(verdict)}{_list(rows[named])}</details>{_list(rows[:1] + rows[named.stop:])}")
     return (
         f'<div class="rt-card {css_class(verdict.word)}" id="verdict-{verdict.id}" role="group" '
         f'aria-label="Verdict on {verdict.id}: {escape(verdict.word)}">'
@@ -149,8 +167,13 @@ def to_html(verdict: Verdict) -> str:
         f'<p class="rt-card-verdict"><span class="rt-icon" aria-hidden="true">{icon(verdict.word)}</span> '
         f"<strong>{escape(verdict.word)}</strong></p>"
         f'<p class="rt-card-reason">{escape(reason(verdict))}</p>'
-        f'{drawing(verdict)}<dl class="rt-card-facts">{rows}</dl>{status}</div>'
+        + body + (f'<p class="rt-card-status">{status}</p>' if status else "") + "</div>"
     )
+
+
+def _list(rows) -> str:
+    items = "".join(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in rows)
+    return f'<dl class="rt-card-facts">{items}</dl>'
 
 
 def _number(value):

@@ -19,21 +19,33 @@ class Unit:
     def __init__(self, label: str, resolution: float):
         self.label = label
         self.scale = 100 if label in ("pp", "%") else 1
-        size = resolution * self.scale
-        self.digits = 3 if not size else min(max(1 - math.floor(math.log10(size)), 0), 6)
+        self.size = resolution * self.scale
+        self.digits = 3 if not self.size else min(max(1 - math.floor(math.log10(self.size)), 0), 6)
 
     def __call__(self, value: float, sign: bool = True) -> str:
-        """`value` with its unit, for instance "+1.25 pp" or "×1.08" (from its log)."""
+        """`value` with its unit, for instance "+1.25 pp", "0 pp" for what is only rounding, or "×1.08" (from its log)."""
         if self.label == "×":
-            return f"×{math.exp(value):.{max(self.digits, 2)}f}"
-        number = f"{value * self.scale:{'+' if sign else ''}.{self.digits}f}".replace("-", "−")
-        if not float(number.replace("−", "-")) and value:
-            number = f"{value * self.scale:{'+' if sign else ''}.1g}".replace("-", "−")
-        return f"{number} {self.label}".rstrip()
+            return f"×{self._ratio(value)}"
+        value *= self.scale
+        if abs(value) <= max(1e-9 * self.size, 1e-12):
+            return f"0 {self.label}".rstrip()
+        number = f"{value:{'+' if sign else ''}.{self.digits}f}"
+        if not float(number):
+            number = f"{value:{'+' if sign else ''}.{min(-math.floor(math.log10(abs(value))), 9)}f}"
+        return f"{number} {self.label}".replace("-", "−").rstrip()
+
+    def _ratio(self, log: float) -> str:
+        """exp(log) with two or more digits after the point near 1, fewer for large ratios, as a power of ten beyond."""
+        power = math.floor(log / math.log(10))
+        if -3 <= power <= 4:
+            return f"{math.exp(log):.{max(max(self.digits, 2) - (power if power > 0 else min(power + 1, 0)), 0)}f}"
+        raised = str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+        return f"{math.exp(log - power * math.log(10)):.1f} · 10{raised}"
 
 
 def _unit(verdict, finding: Finding) -> Unit:
-    return Unit(verdict.statement.unit_label, finding.interval.half_width or abs(finding.interval.estimate))
+    resolution = finding.interval.half_width or abs(finding.interval.estimate)
+    return Unit(verdict.statement.unit_label, max(resolution, 1e-4 * finding.margin))
 
 
 def level(alpha: float) -> str:
