@@ -90,7 +90,8 @@ class DensityDense(_Noisy):
     """A dense layer whose weights are values of a Gaussian density, as in source B.
 
     W = exp(−z²/(2σ²)) / (√(2π) σ) with z = (u − μ)/σ, so the width is divided out twice. u is half a standard normal
-    draw in training, one per step, and 0 at test. ``kernel`` holds μ and ``log_scale`` log σ, both trained.
+    draw in training, fresh in every step (`helpers.stacked` rotates one draw by an entry per step, as source B does),
+    and 0 at test. ``kernel`` holds μ and ``log_scale`` log σ, both trained.
     """
 
     @staticmethod

@@ -92,7 +92,10 @@ class Builder:
             chosen = self.settings.iloc[list(members)]
             network, hyper = dense.gather(ops, values, chosen, penalize)
             normalized = table.column(chosen, "weight_normalization", 0.0)
-            arrays = [dense.from_keras(network, m.get_weights(), flag) for m, flag in zip(models, normalized)]
+            arrays = [
+                dense.from_keras(network, m.get_weights(), flag, self._seeds[i])
+                for i, m, flag in zip(members, models, normalized)
+            ]
             yield _group(network, members, arrays, hyper, chosen, models[0])
 
     def _generic(self, made, penalize):

@@ -4,7 +4,7 @@ import numpy as np
 
 from . import architecture
 from . import settings as table
-from .network import DenseNetwork
+from .network import DenseNetwork, draws
 
 _PER_KERNEL = ("l1", "l2", "prox_l1", "max_norm")
 
@@ -62,7 +62,7 @@ def _sites(ops, values, settings, hyper):
     return ops
 
 
-def from_keras(network, weights, normalized):
+def from_keras(network, weights, normalized, seed):
     """Return the arrays of one model as the stack keeps them: kernels (out, in), all else (units, 1).
 
     A gain starts as the norm of its row, so that weight normalization does not change the function at
@@ -75,6 +75,8 @@ def from_keras(network, weights, normalized):
         elif kind == "gain":
             length = np.linalg.norm(found[-1], axis=1, keepdims=True)
             found.append(length if normalized else np.full_like(length, np.inf))
+        elif kind == "draw":
+            found.append(draws(seed, network.kinds[: len(found)].count("kernel") - 1, found[-1].size))
         else:
             found.append(next(weights)[:, None])
     return found
@@ -87,6 +89,6 @@ def to_keras(network, arrays):
         if kind == "gain":
             if np.isfinite(w).all():
                 found[-1] = found[-1] * (w / np.linalg.norm(found[-1].T, axis=1, keepdims=True)).T
-        else:
+        elif kind != "draw":
             found.append(np.ascontiguousarray(w.T) if kind in ("kernel", "log_scale") else w[:, 0])
     return found

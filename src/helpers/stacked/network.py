@@ -8,6 +8,7 @@ models still share their input (its K axis has length 1), the product is one lar
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from .. import layers, masks
@@ -45,6 +46,7 @@ class DenseNetwork(NamedTuple):
             if name == "dense":
                 bias, form = options
                 found += ["kernel"] + ["gain"] * (form == "gain") + ["bias"] * bias + ["log_scale"] * (form in _RANDOM)
+                found += ["draw"] * (form == "density")
             elif name == "batchnorm":
                 center, scale, *_ = options
                 found += ["gamma"] * scale + ["beta"] * center + ["mean", "variance"]
@@ -58,7 +60,7 @@ class DenseNetwork(NamedTuple):
     @property
     def trained(self):
         """Positions of the arrays that the optimizer changes."""
-        return [i for i, kind in enumerate(self.kinds) if kind not in ("mean", "variance")]
+        return [i for i, kind in enumerate(self.kinds) if kind not in ("mean", "variance", "draw")]
 
     @property
     def softmax(self):
@@ -83,23 +85,27 @@ class DenseNetwork(NamedTuple):
         for name, *options in self.ops:
             if name == "dense":
                 bias, form = options
-                w = params[next(rest)]
+                w, length = params[next(rest)], 1.0
                 if form == "gain":
                     w = _weight_normalized(w, params[next(rest)])
                 elif form in ("matrix", "columns"):
                     axes = [-2, -1] if form == "matrix" else [-1]
-                    w = w * tf.math.rsqrt(tf.reduce_sum(tf.square(w), axis=axes, keepdims=True))
+                    length = tf.sqrt(tf.reduce_sum(tf.square(w), axis=axes, keepdims=True))
                 shift = params[next(rest)] if bias else 0.0
                 if form in _RANDOM:
-                    shape = tuple(w.shape[2:])
-                    noise = masks.normal(hyper["seed"], _WEIGHTS + dense, step, shape) if training else 0.0
-                    w = _RANDOM[form].weight(w, tf.exp(params[next(rest)]), noise, tf.exp)
+                    scale, noise = tf.exp(params[next(rest)]), 0.0
+                    draw = params[next(rest)] if form == "density" else None
+                    if training and form == "density":
+                        noise = _rotated(draw, step, w.shape)
+                    elif training:
+                        noise = masks.normal(hyper["seed"], _WEIGHTS + dense, step, tuple(w.shape[2:]))
+                    w = _RANDOM[form].weight(w, scale, noise, tf.exp)
                 if training and "dropconnect" in hyper:
                     # One mask for the whole batch; Wan et al. (2013) draw one per example, which would
                     # take a kernel for every example.
                     words = masks.bits(hyper["seed"], 3 * dense + _DROPCONNECT, step, tuple(w.shape[2:]))
                     w = w * masks.scaled(words, spread(hyper["dropconnect"], w))
-                h = product(w, h) + shift
+                h = product(w, h) / length + shift  # cheaper than dividing the kernel
                 dense += 1
             elif name == "activation":
                 h = keras.activations.get(options[0])(h)
@@ -144,6 +150,21 @@ def _weight_normalized(v, gain):
     # The root of an exact zero has no gradient; a row of zeros stays what it is.
     length = tf.sqrt(tf.maximum(tf.reduce_sum(tf.square(v), axis=-1, keepdims=True), 1e-30))
     return v * tf.where(normal, tf.where(normal, gain, 1.0) / length, 1.0)
+
+
+def draws(seed, dense, count):
+    """Return the random numbers of density weights, float32 (1, 2·count): one normal draw per weight, twice over."""
+    return np.tile(masks.normal(np.uint32(seed), _WEIGHTS + dense, 0, (count,)).numpy(), 2)[None]
+
+
+def _rotated(draw, step, shape):
+    """Return ``draw`` [G, K, 1, 2·out·in] rotated by one entry per step, [G, K, out, in].
+
+    So does source B. Fresh normal numbers would take longer than all the rest of a step.
+    """
+    count = shape[2] * shape[3]
+    start = tf.cast(tf.cast(step, tf.uint32) % np.uint32(count), tf.int32)
+    return tf.reshape(tf.slice(draw[:, :, 0], [0, 0, start], [*shape[:2], count]), shape)
 
 
 def _moments(h, inside):
