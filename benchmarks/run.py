@@ -1,116 +1,143 @@
-"""How fast is the stack? One command: ``python benchmarks/run.py``.
+"""How fast is the stack? One command: ``python benchmarks/run.py`` measures everything, prints tables and
+what was to be shown, and with ``--into FILE`` adds the raw times to a record.
 
-Every measurement is a fresh process, so it includes importing nothing but tracing and compiling
-everything. Methods alternate, and medians over repetitions are compared. JAX is an optional extra
-(``pip install regularization-on-trial[jax]``); without it, its lines say so.
+Every measurement is a process of its own, so its time includes tracing and compiling (not importing), and
+its peak memory is its own. Methods alternate; medians over repetitions are compared. JAX and torch are
+optional (``pip install jax==0.10.0``, ``pip install torch==2.13.0``); without them, the lines say so. Slow
+methods may be measured apart and join the same record:
+
+    python benchmarks/run.py --methods keras stack --workloads W1 --models 100 --repeats 3 --into FILE
 """
 
 import argparse
-import importlib.util
+import datetime
 import json
 import os
-import resource
-import statistics
 import subprocess
 import sys
-import time
+from pathlib import Path
 
-from methods import METHODS
-from workloads import WORKLOADS, build, images, step_flops
+from machine import machine, versions
+from methods import METHODS, missing
+from report import report
+from workloads import WORKLOADS, total_gflop
 
-
-def measure(method, name, models):
-    """Train in this process; return seconds (wall and processor), peak memory and accuracy."""
-    workload = WORKLOADS[name]
-    data = images(workload)
-    if method == "jax":
-        import jax  # noqa: F401
-    else:
-        import keras  # noqa: F401
-    before = time.perf_counter(), time.process_time()
-    accuracy = METHODS[method](build, workload, models, *data)
-    return {
-        "seconds": time.perf_counter() - before[0],
-        "cpu_seconds": time.process_time() - before[1],
-        "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-        "accuracy": float(accuracy),
-    }
+ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
-def product_limit():
-    """Return the GFLOP/s of this machine's matrix product, 2048 × 2048, the best of ten."""
-    import tensorflow as tf
-
-    a, best = tf.random.normal([2048, 2048]), float("inf")
-    for _ in range(10):
-        start = time.perf_counter()
-        tf.matmul(a, a).numpy()
-        best = min(best, time.perf_counter() - start)
-    return {"gflops": 2 * 2048**3 / best / 1e9}
+def start(*arguments, **more):
+    """Start ``one.py`` in a process of its own."""
+    command = [sys.executable, Path(__file__).with_name("one.py"), *map(str, arguments)]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **more}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
-def fresh(*arguments):
-    """Run this file in a process of its own and return what it measured."""
-    command = [sys.executable, __file__, "--one", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
-    if done.returncode:
-        raise SystemExit(f"{' '.join(map(str, arguments))} failed:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+def result(process):
+    """Wait for a process and return what it measured; end the benchmark with its error if it failed."""
+    out, error = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"{' '.join(map(str, process.args[2:]))} failed:\n{error[-3000:]}")
+    return json.loads(out.splitlines()[-1])
 
 
-def table(results, limit):
-    """Print seconds per model, how many times faster than Keras, and the share of the matrix-product limit."""
-    each = {key: statistics.median(run["seconds"] for run in runs) / key[2] for key, runs in results.items() if runs}
-    slow = {name: value for (name, method, _), value in each.items() if method == "keras"}
-    head = ("", "method", "models", "seconds", "cpu s", "s/model", "× Keras", "of limit", "GiB", "accuracy")
-    line = "{:4} {:6} {:>7} {:>8} {:>8} {:>8} {:>8} {:>9} {:>5} {:>9}"
-    print("\n" + line.format(*head))
-    for key, runs in results.items():
-        if not runs:
-            print(line.format(*key, "skipped", "", "", "", "", "", ""), f"  {key[1]} is not installed")
-            continue
-        name, workload = key[0], WORKLOADS[key[0]]
-        steps = workload.epochs * -(-workload.n // workload.batch)
-        share = "" if workload.layers == "cnn" else f"{step_flops(workload) * steps / each[key] / 1e9 / limit:.0%}"
-        cpu, peak, accuracy = (
-            statistics.median(run[k] for run in runs) for k in ("cpu_seconds", "peak_gib", "accuracy")
-        )
-        numbers = f"{each[key] * key[2]:.2f}", f"{cpu:.2f}", f"{each[key]:.3f}", f"{slow[name] / each[key]:.1f}", share
-        print(line.format(*key, *numbers, f"{peak:.1f}", f"{accuracy:.3f}"))
+def measure(name, method, models, block):
+    """Train ``models`` models of a workload in a fresh process (two for 'keras2') and return its record."""
+    if method != "keras2":
+        return result(start("train", name, method, models, 0, block or 0))
+    halves = [(models // 2, 0), (models - models // 2, models // 2)]
+    parts = [start("train", name, "keras", many, first, 0, **ONE_THREAD) for many, first in halves]
+    parts = [result(process) for process in parts]
+    total = {name: sum(part[name] for part in parts) for name in ("cpu_seconds", "peak_gib")}
+    mean = sum(part["accuracy"] * many for part, (many, _) in zip(parts, halves)) / models
+    return parts[0] | total | {"seconds": max(part["seconds"] for part in parts), "accuracy": mean}
+
+
+def wanted(options):
+    """Return the list of (workload, method, models) to measure."""
+    found = []
+    for name in options.workloads:
+        cnn = WORKLOADS[name].layers == "cnn"
+        for models in options.models:
+            for method in options.methods:
+                if cnn and (method not in ("keras", "keras2", "stack") or models > 10):
+                    continue  # convolutions gain nothing from a model axis; one by one they cost what they cost
+                if (method == "keras2" and models < 2) or (method.endswith("blocks") and models < 50):
+                    continue
+                if (method == "keras" and models == 50) or (method == "keras2" and 2 < models < 100):
+                    continue  # a straight line in the number of models: its ends are enough
+                if models <= 100 or method == "stack":
+                    found.append((name, method, models))
+    return found
+
+
+def alternate(plan, repeats, record, session, save):
+    """Measure the whole plan ``repeats`` times, the methods taking turns, and add every run to the record."""
+    skipped = {method: missing(method) for _, method, _ in plan if missing(method)}
+    for method, package in skipped.items():
+        print(f"{method}: skipped, {package} is not installed")
+    blocks = {(r["workload"], r["models"]): r["block"] for r in record["runs"] if r["method"] == "stack"}
+    plan = sorted((p for p in plan if p[1] not in skipped), key=lambda p: p[1] != "stack")  # the stack chooses blocks
+    plan = [p for name in WORKLOADS for p in plan if p[0] == name]
+    for turn in range(repeats):
+        for name, method, models in plan:
+            block = blocks.get((name, models)) if method.endswith("blocks") else None
+            if method.endswith("blocks") and block is None:
+                raise SystemExit(f"{method} needs our block size: measure the method stack beside it.")
+            found = measure(name, method, models, block)
+            if method == "stack":
+                blocks[name, models] = found["block"]
+            work = {"gflop": total_gflop(WORKLOADS[name], models), "session": session}
+            record["runs"].append({"workload": name, "method": method, "models": models} | found | work)
+            print(f"{turn + 1}/{repeats} {name} {method:12} {models:4} models {found['seconds']:8.2f} s "
+                  f"{found['peak_gib']:5.1f} GiB {found['accuracy']:.4f}", flush=True)  # fmt: skip
+            save()
+
+
+def opened(path):
+    """Return the record to add to: the file's, or an empty one of this machine."""
+    here, texts = {"machine": machine(), "versions": versions()}, {name: w.text for name, w in WORKLOADS.items()}
+    if path is None or not path.exists():
+        return here | {"workloads": texts, "sessions": [], "runs": [], "steps": [], "regularizers": []}
+    record = json.loads(path.read_text("utf-8"))
+    for what, value in here.items():
+        if record[what] != value:
+            raise SystemExit(f"{path.name} holds times of another {what}: {record[what]}, here it is {value}.")
+    return record
 
 
 def main():
     """Read the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workloads", nargs="+", default=list(WORKLOADS), choices=WORKLOADS)
-    parser.add_argument("--models", type=int, default=10, help="models of every method")
-    parser.add_argument("--many", type=int, default=100, help="models of the stack (and JAX) in a second run; 0: none")
+    parser.add_argument("--workloads", nargs="*", default=list(WORKLOADS), choices=WORKLOADS)
+    parser.add_argument("--methods", nargs="*", default=[*METHODS, "keras2"], choices=[*METHODS, "keras2"])
+    parser.add_argument("--models", nargs="+", type=int, default=[1, 10, 50, 100, 500], help="above 100: stack only")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--one", nargs="+", help=argparse.SUPPRESS)
+    parser.add_argument("--steps", action="store_true", help="measure single steps and regularizers too")
+    parser.add_argument("--into", type=Path, help="JSON record to add the raw times to, after each run")
+    parser.add_argument("--report", type=Path, help="measure nothing, print the tables of a record")
     options = parser.parse_args()
-    if options.one:
-        what = options.one
-        print(json.dumps(product_limit() if what[0] == "limit" else measure(what[0], what[1], int(what[2]))))
-        return
-    plan = {}
-    for name in options.workloads:
-        dense = WORKLOADS[name].layers != "cnn"
-        for models in [options.models] + [options.many] * bool(options.many and dense):
-            for method in METHODS:
-                if (method != "jax" or dense) and (method != "keras" or models == options.models):
-                    plan[name, method, models] = []
-    print(f"{os.cpu_count()} processors, {os.environ.get('TF_NUM_INTRAOP_THREADS', 'all')} threads each")
-    limit = fresh("limit")["gflops"]
-    print(f"matrix product: {limit:.0f} GFLOP/s")
-    for _ in range(options.repeats):
-        for (name, method, models), runs in plan.items():
-            if method == "jax" and not importlib.util.find_spec("jax"):
-                continue
-            runs.append(fresh(method, name, models))
-            print(f"{name} {method:6} {models:4} models {runs[-1]['seconds']:8.2f} s", flush=True)
-    for name in options.workloads:
-        print(f"{name}: {WORKLOADS[name].text}")
-    table(plan, limit)
+    if options.report:
+        return report(json.loads(options.report.read_text("utf-8")))
+    record = opened(options.into)
+
+    def save():
+        if options.into:
+            text = json.dumps(record, indent=1)
+            text = text.replace("\n   ", " ").replace("\n  }", " }")  # one line for each run
+            options.into.write_text(text + "\n", "utf-8")
+
+    session, limit = len(record["sessions"]), result(start("limit"))["gflops"]
+    record["sessions"].append({"date": datetime.date.today().isoformat(), "gflops": limit})
+    alternate(wanted(options), options.repeats, record, session, save)
+    if options.steps:
+        dense = [name for name in options.workloads if WORKLOADS[name].layers != "cnn"]
+        for name, models in [(name, models) for name in dense for models in options.models]:
+            record["steps"] += [row | {"session": session} for row in result(start("step", name, models))]
+            print(f"{name} steps of {models} models measured", flush=True)
+            save()
+        record["regularizers"] += [row | {"session": session} for row in result(start("regularizers"))]
+    save()
+    report(record)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,11 @@ class Workload(NamedTuple):
     dropout: float = 0.0
     text: str = ""
 
+    @property
+    def steps(self):
+        """Optimizer steps of one model in one epoch; the last batch may be short."""
+        return -(-self.n // self.batch)
+
 
 WORKLOADS = {
     "W1": Workload((), 60_000, 128, 3, text="softmax 784-10, n = 60,000, batch 128, 3 epochs"),
@@ -43,7 +48,7 @@ def build(workload):
 
 
 def images(workload):
-    """Return x, y, x_val, y_val: all 60,000 training images, and the 10,000 test images."""
+    """Return x, y, x_val, y_val: the first ``n`` of all 60,000 training images, and the 10,000 test images."""
     from helpers import data
 
     d = data.load("mnist")
@@ -59,3 +64,10 @@ def step_flops(workload):
     products = [a * b for a, b in zip(sizes, sizes[1:])]
     # Forward and weight gradient everywhere, the gradient of the inputs everywhere but in the first layer.
     return 2 * workload.batch * (3 * sum(products) - products[0])
+
+
+def total_gflop(workload, models):
+    """Return the billions of operations of all training steps, without validation; None for convolutions."""
+    if workload.layers == "cnn":
+        return None
+    return step_flops(workload) * workload.steps * workload.epochs * models / 1e9

@@ -112,6 +112,6 @@ class Builder:
 
 def _group(network, members, arrays, hyper, chosen, model):
     shape = model.input_shape[1:]
-    units = sum(int(np.prod(layer.output.shape[1:])) for layer in model.layers) + int(np.prod(shape))
+    units = sum(int(np.prod(layer.output.shape[1:])) for layer in model.layers)
     params = [np.stack(w) for w in zip(*arrays)]
     return Group(network, np.array(members), params, hyper, chosen, shape, model.output_shape[-1], 4 * units)

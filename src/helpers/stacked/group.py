@@ -20,7 +20,7 @@ class Group:
 
     ``members``: their row numbers in the stack's settings. ``params``: a list of arrays [models, …].
     ``hyper``: their settings, each [models], nested in lists and dicts. ``outputs``: length of the
-    output. ``unit_bytes``: bytes of activations per model and example.
+    output. ``unit_bytes``: bytes of activations per model and example, without the inputs.
     """
 
     network: Any
@@ -52,11 +52,16 @@ class Group:
                 # A block counts its steps once, so models that took different numbers of them stay apart.
                 shared.setdefault((models[0], n, self.step[k]), []).append(k)
         groups = [(key[1:], models) for key, models in shared.items()]
+        self.among = min(len(models) for _, models in groups)  # so many share a batch of inputs
         if not self.network.compiled:
             return plan.blocks(groups, self.network.unrolled)
-        return plan.blocks(
-            groups, max(1, int(plan.cache_bytes() / 3 / (self.model_bytes + 2 * size * self.unit_bytes)))
-        )
+        return plan.blocks(groups, max(1, int(plan.cache_bytes() / 3 / (self.model_bytes + self._activations(size)))))
+
+    def _activations(self, size):
+        """Return the bytes of a batch's activations and their gradients, for one model."""
+        noisy = any(0 in self.hyper[name] for name in ("rate", "stddev"))  # each seed then has inputs of its own
+        inputs = 4 * int(np.prod(self.input_shape)) / (1 if noisy else self.among)
+        return 2 * size * (self.unit_bytes + inputs)
 
     def plan(self, examples, size, epochs, single, restore):
         """Choose the blocks and how many epochs one compiled call trains (one if ``single``), and tell their memory.
@@ -75,7 +80,7 @@ class Group:
         own = sum(w[0].nbytes for w in self.params) if restore else 0
         return {
             "weights": self.largest * (2 * self.model_bytes + own),
-            "activations": max(2 * self.largest * self.size * self.unit_bytes, _SCORE_BYTES),
+            "activations": max(self.largest * self._activations(self.size), _SCORE_BYTES),
             "orders": 2 * call * self.per_call,
             "all": len(self.members) * self.model_bytes,
         }
@@ -132,7 +137,8 @@ class Group:
         return {"x": x, "targets": y, "n": np.int32(len(validation[0]))}
 
     def _chunk(self, models, n):
-        return int(np.clip(_SCORE_BYTES // (models * self.unit_bytes), 32, max(32, min(n, 2048))))
+        unit = models * self.unit_bytes + 4 * int(np.prod(self.input_shape))
+        return int(np.clip(_SCORE_BYTES // unit, 32, max(32, min(n, 2048))))
 
     def _state(self, block, watch):
         params = [w[block.models] for w in self.params]

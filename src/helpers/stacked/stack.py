@@ -151,7 +151,7 @@ class Stack:
                 history[group.members] = group.fit(
                     self.examples, epochs, validation, validation_freq, stop, functions, bar.update
                 )
-        self.path = f"{self._way}, in blocks of at most {max(g.largest for g in self._groups)} models ({at_once})"
+        self.path = f"{self._way}, in blocks of at most {self.block} models ({at_once})"
         return self._history(history[..., :-1], history[..., -1] == 1)
 
     def _memory(self, data, batch_size, epochs, single, restore):
@@ -242,6 +242,21 @@ class Stack:
         for group in self._groups:
             out[group.members] = group.best_epoch
         return out
+
+    @property
+    def steps(self):
+        """The optimizer steps that each model has taken since ``compile``, int array (M,)."""
+        self._need_compiled()
+        out = np.empty(len(self), int)
+        for group in self._groups:
+            out[group.members] = group.step
+        return out
+
+    @property
+    def block(self):
+        """The largest number of models that were trained together."""
+        self._need_fitted()
+        return max(group.largest for group in self._groups)
 
     def weights(self, i):
         """Return the weights of model i as Keras orders them (``model.get_weights()``)."""

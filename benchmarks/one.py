@@ -1,0 +1,99 @@
+"""One measurement in this process; prints it as a line of JSON. ``run.py`` starts it."""
+
+import json
+import resource
+import statistics
+import sys
+import time
+
+from machine import product_limit
+from methods import METHODS
+from workloads import WORKLOADS, build, images, step_flops
+
+ARMS = {
+    "none": {},
+    "L2": {"l2": 1e-4},
+    "L1": {"l1": 1e-4},
+    "weight normalization": {"weight_normalization": 1},
+    "dropout": {"input_dropout": 0.2},
+    "Gaussian-density weights": {"gaussian_weights": 0.05},
+}
+
+
+def train(name, method, models, first, block):
+    """Train models and return seconds (wall and processor), peak memory, accuracy, steps and block size."""
+    workload, data = WORKLOADS[name], images(WORKLOADS[name])
+    if method.startswith("jax"):
+        import with_jax  # noqa: F401  (importing is not measured)
+    elif method.startswith("torch"):
+        import with_torch  # noqa: F401
+    else:
+        import helpers.stacked  # noqa: F401
+    before = time.perf_counter(), time.process_time()
+    accuracy, steps, block = METHODS[method](workload, models, data, first, block or None)
+    found = {"seconds": time.perf_counter() - before[0], "cpu_seconds": time.process_time() - before[1]}
+    found |= {"peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, "accuracy": float(accuracy.mean())}
+    return found | {"steps": steps, "block": block}
+
+
+def warm(name, models, epochs, **settings):
+    """Return a function that trains a compiled stack for some more epochs and returns the seconds of a step."""
+    from helpers import stacked
+
+    workload = WORKLOADS[name]
+    x, y, *_ = images(workload)
+    many = stacked.Stack(lambda: build(workload), stacked.grid(seed=range(models), data_seed=0, **settings))
+    many.compile("adam")
+
+    def again():
+        start = time.perf_counter()
+        many.fit(x, y, workload.batch, epochs)
+        return (time.perf_counter() - start) / (epochs * workload.steps)
+
+    again()  # traces and compiles
+    return again
+
+
+def step(name, models, repeats=5):
+    """Return the time of a step, and its share of the matrix product that the machine reaches at that moment."""
+    again, found = warm(name, models, 5 if name == "W2" else 1), []
+    for _ in range(repeats):
+        limit, seconds = product_limit(), again()
+        share = step_flops(WORKLOADS[name]) * models / seconds / 1e9 / limit
+        found.append({"workload": name, "models": models, "ms": 1e3 * seconds, "share": share})
+    return found
+
+
+def regularizers(repeats=7):
+    """Return what a step of the one-layer network costs with each regularizer, relative to none, taking turns."""
+    from helpers.stacked.settings import COLUMNS
+
+    arms = {arm: s for arm, s in ARMS.items() if set(s) <= set(COLUMNS)}
+    found = []
+    for models, epochs in ((1, 8), (10, 3)):
+        ready = {arm: warm("W1", models, epochs, **settings) for arm, settings in arms.items()}
+        for _ in range(repeats):
+            seconds = {arm: again() for arm, again in ready.items()}
+            found += [
+                {"arm": arm, "models": models, "ms": 1e3 * s, "ratio": s / seconds["none"]} for arm, s in seconds.items()
+            ]
+    return found
+
+
+def main():
+    """Do what the command line says."""
+    what, *arguments = sys.argv[1:]
+    if what == "train":
+        name, method, *numbers = arguments
+        found = train(name, method, *map(int, numbers))
+    elif what == "step":
+        found = step(arguments[0], int(arguments[1]))
+    elif what == "regularizers":
+        found = regularizers()
+    else:
+        found = {"gflops": statistics.median(product_limit() for _ in range(3))}
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
