@@ -6,7 +6,7 @@ import statistics
 import sys
 import time
 
-from machine import product_limit
+from helpers.machine import product_limit
 from methods import METHODS
 from workloads import WORKLOADS, build, images, step_flops
 
@@ -16,7 +16,7 @@ ARMS = {
     "L1": {"l1": 1e-4},
     "weight normalization": {"weight_normalization": 1},
     "dropout": {"input_dropout": 0.2},
-    "Gaussian-density weights": {"gaussian_weights": 0.05},
+    "Gaussian-density weights": {},
 }
 
 
@@ -32,17 +32,17 @@ def train(name, method, models, first, block):
     before = time.perf_counter(), time.process_time()
     accuracy, steps, block = METHODS[method](workload, models, data, first, block or None)
     found = {"seconds": time.perf_counter() - before[0], "cpu_seconds": time.process_time() - before[1]}
-    found |= {"peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, "accuracy": float(accuracy.mean())}
-    return found | {"steps": steps, "block": block}
+    found |= {"peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+    return found | {"accuracy": float(accuracy.mean()), "steps": steps, "block": block}
 
 
-def warm(name, models, epochs, **settings):
+def warm(name, models, epochs, make=None, **settings):
     """Return a function that trains a compiled stack for some more epochs and returns the seconds of a step."""
     from helpers import stacked
 
     workload = WORKLOADS[name]
     x, y, *_ = images(workload)
-    many = stacked.Stack(lambda: build(workload), stacked.grid(seed=range(models), data_seed=0, **settings))
+    many = stacked.Stack(make or (lambda: build(workload)), stacked.grid(seed=range(models), data_seed=0, **settings))
     many.compile("adam")
 
     def again():
@@ -66,17 +66,19 @@ def step(name, models, repeats=5):
 
 def regularizers(repeats=7):
     """Return what a step of the one-layer network costs with each regularizer, relative to none, taking turns."""
-    from helpers.stacked.settings import COLUMNS
+    import keras
+    from helpers.layers import DensityDense
 
-    arms = {arm: s for arm, s in ARMS.items() if set(s) <= set(COLUMNS)}
-    found = []
+    density, found = lambda: keras.Sequential([keras.Input((784,)), DensityDense(10)]), []
     for models, epochs in ((1, 8), (10, 3)):
-        ready = {arm: warm("W1", models, epochs, **settings) for arm, settings in arms.items()}
+        ready = {
+            arm: warm("W1", models, epochs, density if arm.startswith("Gaussian") else None, **settings)
+            for arm, settings in ARMS.items()
+        }
         for _ in range(repeats):
             seconds = {arm: again() for arm, again in ready.items()}
-            found += [
-                {"arm": arm, "models": models, "ms": 1e3 * s, "ratio": s / seconds["none"]} for arm, s in seconds.items()
-            ]
+            for arm, s in seconds.items():
+                found.append({"arm": arm, "models": models, "ms": 1e3 * s, "ratio": s / seconds["none"]})
     return found
 
 

@@ -13,12 +13,13 @@ def report(record):
     if not record["runs"]:
         return
     line = "{:4} {:>6} {:26} {:>9} {:>15} {:>8} {:>8} {:>8} {:>9} {:>6} {:>9} {:>6} {:>5}"
-    head = ("models", "method", "seconds", "from to", "cpu s", "s/model", "× stack", "of limit", "GiB", "accuracy", "block")
-    print("\n" + line.format("", *head, "runs"))
+    head = ("", "models", "method", "seconds", "from to", "cpu s", "s/model", "× stack", "of limit", "GiB")
+    print("\n" + line.format(*head, "accuracy", "block", "runs"))
     for r in benchmark.medians(record).itertuples():
         numbers = (f"{r.seconds:.2f}", f"{r.fastest:.2f} {r.slowest:.2f}", f"{r.cpu_seconds:.1f}")
         numbers += (f"{r.seconds / r.models:.3f}", f"{r.ratio:.2f}", f"{r.share:.0%}", f"{r.peak_gib:.2f}")
-        print(line.format(r.workload, r.models, benchmark.TITLES[r.method], *numbers, f"{r.accuracy:.4f}", int(r.block), r.runs))
+        numbers += (f"{r.accuracy:.4f}", int(r.block), r.runs)
+        print(line.format(r.workload, r.models, benchmark.TITLES[r.method], *numbers))
     print("\n" + "\n".join(f"{name}: {text}" for name, text in record["workloads"].items()))
     for workload, models in sorted({(row["workload"], row["models"]) for row in record["steps"]}):
         found = benchmark.step(record, workload, models)

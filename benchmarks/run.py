@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from machine import machine, versions
+from helpers.machine import machine, versions
 from methods import METHODS, missing
 from report import report
 from workloads import WORKLOADS, total_gflop
@@ -122,7 +122,8 @@ def main():
 
     def save():
         if options.into:
-            text = json.dumps(record, indent=1)
+            digits = json.loads(json.dumps(record), parse_float=lambda text: float(f"{float(text):.5g}"))
+            text = json.dumps(digits, indent=1)
             text = text.replace("\n   ", " ").replace("\n  }", " }")  # one line for each run
             options.into.write_text(text + "\n", "utf-8")
 

@@ -65,6 +65,18 @@ def test_what_a_page_uses_changes_its_key(project, name):
     assert key(project) != before
 
 
+def test_the_record_of_the_benchmark_counts_where_it_is_named(project):
+    record = project.parent / "benchmarks/results/record-of-this-test.json"  # beside src, in which the package lies
+    record.parent.mkdir(parents=True, exist_ok=True)
+    before = key(project)
+    record.write_text("{}")
+    assert key(project) == before
+    (project / "helpers/below.py").write_text("FILE = 'record-of-this-test.json'")
+    before = key(project)
+    record.write_text("{ }")
+    assert key(project) != before
+
+
 @pytest.mark.parametrize("name", ["other.py", "spare.yml", "register/01a.yml"])
 def test_what_a_page_does_not_use_leaves_its_key(project, name):
     before = key(project)

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from . import machine
+
 RESULTS = Path(__file__).parent.parent.parent / "benchmarks" / "results" / "full.json"
 TOLERANCE = 0.01
 """Methods that do the same work may differ by this much in mean validation accuracy: they draw other numbers."""
@@ -86,19 +88,23 @@ def goals(record):
     rows = []  # (goal, bound, found, +1 for at least or −1 for at most)
     for method, bounds in TIMES.items():
         for workload, bound in zip(DENSE, bounds):
-            rows.append((f"{workload}, 100 models: {TITLES[method]}, times our seconds", bound, ratio.get((workload, 100, method)), 1))
+            text = f"{workload}, 100 models: {TITLES[method]}, times our seconds"
+            rows.append((text, bound, ratio.get((workload, 100, method)), 1))
     rows.append(("W4, 10 models: Keras fit, times our seconds", 2.5, ratio.get(("W4", 10, "keras")), 1))
     for workload in (*DENSE, "W4"):
-        rows.append((f"{workload}, one model: Keras fit, times our seconds", 1 / 1.1, ratio.get((workload, 1, "keras")), 1))
+        text = f"{workload}, one model: Keras fit, times our seconds"
+        rows.append((text, 1 / 1.1, ratio.get((workload, 1, "keras")), 1))
     for workload in DENSE:
         ends = [seconds.get((workload, models, "stack"), np.nan) for models in (10, 500)]
         rows.append((f"{workload}: 500 models, times the seconds of 10", 50, ends[1] / ends[0], -1))
         rows.append((f"{workload}: GiB of memory with 500 models", 4, peak.get((workload, 500, "stack")), -1))
-        rows.append((f"{workload}, 100 models: a step's share of the matrix product", 0.5, step(record, workload, 100).share, 1))
+        text = f"{workload}, 100 models: a step's share of the matrix product"
+        rows.append((text, 0.5, step(record, workload, 100).share, 1))
     for arm, bound in COSTS.items():
         for models in (1, 10):
             of = f"{models} model{'s' if models > 1 else ''}"
-            rows.append((f"one layer, {of}: a step with {arm}, times one without", bound, cost(record, arm, models), -1))
+            text = f"one layer, {of}: a step with {arm}, times one without"
+            rows.append((text, bound, cost(record, arm, models), -1))
     found = pd.DataFrame(rows, columns=["goal", "bound", "found", "sign"]).astype({"found": float})
     reached = (found.sign * (found.found - found.bound) >= 0).map({True: "yes", False: "no"})
     return found.assign(reached=reached.where(found.found.notna(), "not measured")).drop(columns="sign")
@@ -118,10 +124,7 @@ def cost(record, arm, models):
 
 def origin(record):
     """Return in a sentence when and on what the record was measured."""
-    dates, m = sorted({session["date"] for session in record["sessions"]}), record["machine"]
+    dates = sorted({session["date"] for session in record["sessions"]})
     versions = ", ".join(f"{name} {value}" for name, value in record["versions"].items())
-    return (
-        f"Measured {' to '.join(dict.fromkeys((dates[0], dates[-1])))} on a machine with {m['processors']} processors "
-        f"({m['architecture']}, {m['vector']}), {m['cache_mib']} MiB of last-level cache and {m['memory_gib']} GiB of "
-        f"memory, running {m['system']}; {versions}."
-    )
+    when = " to ".join(dict.fromkeys((dates[0], dates[-1])))
+    return f"Measured {when} on {machine.words(record['machine'])}; {versions}."

@@ -89,20 +89,21 @@ def closure(notebook, package=PACKAGE):
 def key(notebook, parameters, package=PACKAGE, lock=ROOT / "requirements.lock"):
     """Return the key of a page, 64 hexadecimal digits, for a dict of parameters that differ from the defaults.
 
-    Prose, outputs and cosmetic tags do not count. A YAML file of the package counts where a module
-    names it. A page that judges claims depends on the register of its whole chapter, whose pages
-    share one error rate.
+    Prose, outputs and cosmetic tags do not count. A YAML file of the package, or the record of the
+    benchmark, counts where a module names it. A page that judges claims depends on the register of its
+    whole chapter, whose pages share one error rate.
     """
     files = closure(notebook, package)
     texts = [file.read_text("utf-8") for file in files]
-    files += [file for file in sorted(package.glob("*.yml")) if any(file.name in text for text in texts)]
+    other = [*sorted(package.glob("*.yml")), *sorted(package.parent.parent.glob("benchmarks/results/*.json"))]
+    files += [file for file in other if any(file.name in text for text in texts)]
     if package / "registry.py" in files:
         files += sorted((package / "register").glob(f"{Path(notebook).name[:2]}*.yml"))
     cells = [(name, source, sorted({"parameters", "raises-exception"} & set(tags)))
              for name, source, tags in read_cells(notebook)]
     versions = [line.rstrip(" \\") for line in lock.read_text("utf-8").splitlines() if "==" in line]
     record = [cells, defaults(notebook) | parameters, sys.version_info[:2], versions,
-              [(str(file.relative_to(package)), file.read_text("utf-8")) for file in files]]
+              [(os.path.relpath(file, package), file.read_text("utf-8")) for file in files]]
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 def machine():
     """Return the machine as a dict: processors, vector instructions, cache, memory, and threads where limited."""
-    from helpers.stacked import plan  # brings TensorFlow along, which must not count as memory of another method
+    from .stacked import plan  # brings TensorFlow along, which must not count as memory of another method
 
     try:
         flags = Path("/proc/cpuinfo").read_text().split()
@@ -19,6 +19,15 @@ def machine():
     found = {"processors": os.cpu_count(), "architecture": platform.machine(), "vector": vector}
     found |= {"cache_mib": plan.cache_bytes() // 2**20, "memory_gib": round(plan.memory_bytes() / 2**30)}
     return found | {"system": platform.system()}
+
+
+def words(found):
+    """Return a machine, as ``machine`` tells it, in words."""
+    return (
+        f"a machine with {found['processors']} processors ({found['architecture']}, {found['vector']}), "
+        f"{found['cache_mib']} MiB of last-level cache and {found['memory_gib']} GiB of memory, "
+        f"running {found['system']}"
+    )
 
 
 def versions():
