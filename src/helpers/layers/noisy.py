@@ -1,40 +1,10 @@
-"""Dense layers that Keras lacks: normalized weights, and weights made of a learned mean and width.
-
-They are ordinary Keras layers: they save, load and train with ``fit``, and `helpers.stacked` takes them too.
-"""
+"""Dense layers whose weights are random in training: a learned mean and a learned width."""
 
 import keras
 import numpy as np
 from keras import ops
 
-
-@keras.saving.register_keras_serializable("helpers")
-class NormalizedDense(keras.layers.Dense):
-    """A dense layer that computes with its kernel divided by the kernel's own norm.
-
-    ``axis=None`` divides by the norm of the whole matrix, which then is exactly 1; ``axis=0`` divides every column,
-    the weights that enter one unit. No gain is learned, unlike in weight normalization (Salimans & Kingma 2016).
-    The other arguments are those of ``keras.layers.Dense``; ValueError for another axis.
-    """
-
-    def __init__(self, units, axis=None, **options):
-        super().__init__(units, **options)
-        if axis not in (None, 0):
-            raise ValueError(f"axis is {axis!r}; allowed is None (the whole matrix) or 0 (column by column).")
-        self.axis = axis
-
-    def call(self, inputs, training=None):
-        """Return activation(x W / ‖W‖ + b), float32 (N, units)."""
-        length = ops.sqrt(ops.sum(ops.square(self.kernel), axis=self.axis, keepdims=True))
-        return _dense(self, inputs, self.kernel / length)
-
-    def effective_kernel(self, kernel, *others):
-        """Return the matrix that multiplies the inputs, (in, units), for weights as `get_weights` orders them."""
-        return kernel / np.linalg.norm(kernel, axis=self.axis, keepdims=True)
-
-    def get_config(self):
-        """Return the configuration from which the layer can be made again."""
-        return super().get_config() | {"axis": self.axis}
+from .common import dense
 
 
 class _Noisy(keras.layers.Dense):
@@ -55,7 +25,7 @@ class _Noisy(keras.layers.Dense):
     def call(self, inputs, training=None):
         """Return activation(x W + b), float32 (N, units); W is random in training only."""
         noise = keras.random.normal(self.kernel.shape, seed=self._generator) if training else 0.0
-        return _dense(self, inputs, self.weight(self.kernel, ops.exp(self.log_scale), noise, ops.exp))
+        return dense(self, inputs, self.weight(self.kernel, ops.exp(self.log_scale), noise, ops.exp))
 
     def effective_kernel(self, kernel, *others):
         """Return the matrix that multiplies the inputs at test, (in, units), for weights as `get_weights` orders them."""
@@ -99,9 +69,3 @@ class DensityDense(_Noisy):
         """Return the density at u = ε/2."""
         z = (mean - 0.5 * noise) / scale  # its sign does not matter
         return exp(-0.5 * (z / scale) * (z / scale)) / (np.sqrt(2 * np.pi).astype("float32") * scale)
-
-
-def _dense(layer, inputs, kernel):
-    """Return activation(x W + b) with a layer's own bias and activation."""
-    outputs = ops.matmul(inputs, kernel)
-    return layer.activation(outputs + layer.bias if layer.use_bias else outputs)
