@@ -1,12 +1,11 @@
 """One measurement in this process; prints it as a line of JSON. ``run.py`` starts it."""
 
 import json
-import resource
 import statistics
 import sys
 import time
 
-from helpers.machine import product_limit
+from helpers.machine import peak_mebibytes, product_limit
 from methods import METHODS
 from workloads import WORKLOADS, build, images, step_flops
 
@@ -32,7 +31,7 @@ def train(name, method, models, first, block):
     before = time.perf_counter(), time.process_time()
     accuracy, steps, block = METHODS[method](workload, models, data, first, block or None)
     found = {"seconds": time.perf_counter() - before[0], "cpu_seconds": time.process_time() - before[1]}
-    found |= {"peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+    found |= {"peak_gib": peak_mebibytes() / 2**10}
     return found | {"accuracy": float(accuracy.mean()), "steps": steps, "block": block}
 
 

@@ -1,4 +1,4 @@
-"""The machine in general words, the versions, and the matrix product it reaches."""
+"""The machine in general words, the versions, the matrix product it reaches, and the memory a process took."""
 
 import os
 import platform
@@ -39,6 +39,22 @@ def versions():
         except PackageNotFoundError:
             continue
     return found
+
+
+def peak_mebibytes():
+    """Return the largest memory that this process has held, in MiB.
+
+    Linux counts it for the program that runs. ``ru_maxrss``, taken elsewhere, may be the peak of the process that
+    started this one, which the system hands down.
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 2**10
+    except (OSError, IndexError, ValueError):
+        import resource
+
+        unit = 2**20 if platform.system() == "Darwin" else 2**10
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def product_limit(size=2048, repeats=10):
