@@ -145,3 +145,91 @@ def test_scoring_with_the_mask_on():
     # Keras with training=True has the same distribution.
     dropped = keras.layers.Dropout(0.5, seed=0)(x, training=True).numpy().sum(axis=1)
     assert ((dropped - 12) ** 2).mean() == pytest.approx(on[1], rel=0.15)
+
+
+GAINED = {
+    "dense": ((12,), lambda **kw: layers.WeightNormalizedDense(3, **kw)),
+    "convolution": ((4, 3, 1), lambda **kw: layers.WeightNormalizedConv2D(3, (2, 3), **kw)),
+}
+
+
+def gained(kind, **options):
+    """One layer with weight normalization and the layer of Keras that it is made from, same weights v and b."""
+    shape, layer = GAINED[kind]
+    model = keras.Sequential([keras.Input((12,)), keras.layers.Reshape(shape), layer(activation="tanh", **options)])
+    own = model.layers[-1]
+    own.bias.assign([0.1, -0.2, 0.3])
+    plain = keras.layers.Dense if kind == "dense" else keras.layers.Conv2D
+    config = {k: v for k, v in own.get_config().items() if k not in ("gain_initializer", "train_gain", "name")}
+    reference = keras.Sequential([keras.Input((12,)), keras.layers.Reshape(shape), plain.from_config(config)])
+    return model, reference
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")
+@pytest.mark.parametrize("kind", GAINED)
+def test_weight_normalization_formula_and_saving(kind, tmp_path):
+    """It starts as Keras's own layer, computes with g v / ‖v‖, ignores the length of v, and survives saving."""
+    model, reference = seeded(1, gained, kind)
+    layer = model.layers[-1]
+    reference.set_weights(model.get_weights()[:2])
+    np.testing.assert_allclose(model.predict(X_VAL, verbose=0), reference.predict(X_VAL, verbose=0), atol=1e-6)
+    kernel, bias, gain = model.get_weights()
+    gain = np.array([0.5, 2.0, -3.0], "float32")
+    model.set_weights([7 * kernel, bias, gain])
+    w = np.stack([gain[k] * kernel[..., k] / np.linalg.norm(kernel[..., k]) for k in range(3)], axis=-1)
+    np.testing.assert_allclose(layer.effective_kernel(*model.get_weights()), w, rtol=1e-5)
+    reference.set_weights([w, bias])
+    before = model.predict(X_VAL, verbose=0)
+    np.testing.assert_allclose(before, reference.predict(X_VAL, verbose=0), atol=1e-5)
+    model.save(tmp_path / "net.keras")
+    again = keras.saving.load_model(tmp_path / "net.keras")
+    np.testing.assert_array_equal(again.predict(X_VAL, verbose=0), before)
+
+
+@pytest.mark.parametrize("kind", GAINED)
+def test_weight_normalization_in_mixed_precision(kind):
+    """With half-precision arithmetic weights stay float32, norms do not overflow, and outputs are near the exact ones."""
+    model, _ = seeded(1, gained, kind, dtype="mixed_float16")
+    exact, _ = seeded(1, gained, kind)
+    weights = [300 * w if w.ndim > 1 else w for w in exact.get_weights()]  # squares above the largest float16
+    for net in (model, exact):
+        net.set_weights(weights)
+    assert model.layers[-1].kernel.dtype == "float32" and model.layers[-1].compute_dtype == "float16"
+    np.testing.assert_allclose(model.predict(X_VAL, verbose=0), exact.predict(X_VAL, verbose=0), atol=5e-3)
+
+
+def test_weight_normalization_without_a_trained_gain_is_a_constraint():
+    """With a gain of one that is not trained it is NormalizedDense by columns, in training, too."""
+    ends = []
+    for make in (
+        lambda: layers.WeightNormalizedDense(3, gain_initializer="ones", train_gain=False),
+        lambda: layers.NormalizedDense(3, axis=0),
+    ):
+        model = seeded(2, lambda: keras.Sequential([keras.Input((12,)), make()]))
+        fit(model, keras.optimizers.Adam(0.01), 5, validate=False)
+        ends.append(model.layers[0].effective_kernel(*model.get_weights()))
+        np.testing.assert_allclose(np.linalg.norm(ends[-1], axis=0), 1, rtol=1e-5)
+    np.testing.assert_allclose(*ends, atol=1e-5)
+
+
+def wide(kind="plain"):
+    """Two dense layers, ordinary or with weight normalization."""
+    layer = {"plain": keras.layers.Dense, "gain": layers.WeightNormalizedDense}[kind]
+    return keras.Sequential([keras.Input((12,)), layer(9, "tanh"), layer(3)])
+
+
+def test_stack_trains_weight_normalization_as_the_layer_does():
+    """The stack's setting and the Keras layer, trained by Keras's fit, end at the same weights; so does the layer in a stack."""
+    stack = stacked.Stack(wide, stacked.grid(seed=[0, 1], weight_normalization=1))
+    other = stacked.Stack(wide, stacked.grid(seed=[0, 1], kind="gain"))
+    for s in (stack, other):
+        s.compile(keras.optimizers.Adam(0.01))
+        s.fit(X, Y, BATCH, 5, shuffle=False)
+    assert "dense" in stack.path and "generic" in other.path
+    model = seeded(1, wide, "gain")
+    fit(model, keras.optimizers.Adam(0.01), 5, validate=False)
+    assert distance(other.weights(1), model.get_weights()) <= 1e-5
+    for k in (0, 1):
+        kernel, bias, gain = model.get_weights()[3 * k : 3 * k + 3]
+        np.testing.assert_allclose(stack.weights(1)[2 * k], model.layers[k].effective_kernel(kernel, bias, gain), atol=2e-5)
+        np.testing.assert_allclose(stack.weights(1)[2 * k + 1], bias, atol=2e-5)
