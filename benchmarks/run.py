@@ -1,12 +1,13 @@
-"""How fast is the stack? One command: ``python benchmarks/run.py`` measures everything, prints tables and
-what was to be shown, and with ``--into FILE`` adds the raw times to a record.
+"""How fast is the stack? One command: ``python benchmarks/run.py`` measures everything (some hours), prints
+tables and what was to be shown, and with ``--into FILE`` adds the raw times to a record.
 
 Every measurement is a process of its own, so its time includes tracing and compiling (not importing), and
 its peak memory is its own. Methods alternate; medians over repetitions are compared. JAX and torch are
-optional (``pip install jax==0.10.0``, ``pip install torch==2.13.0``); without them, the lines say so. Slow
-methods may be measured apart and join the same record:
+optional (``pip install jax==0.10.0``, ``pip install torch==2.13.0``); without them, the lines say so. The
+whole may be measured in pieces that join the same record:
 
-    python benchmarks/run.py --methods keras stack --workloads W1 --models 100 --repeats 3 --into FILE
+    python benchmarks/run.py --parts train --methods keras stack --workloads W1 --models 100 --into FILE
+    python benchmarks/run.py --parts steps regularizers --into FILE
 """
 
 import argparse
@@ -21,6 +22,10 @@ from helpers.machine import machine, versions
 from methods import METHODS, missing
 from report import report
 from workloads import WORKLOADS, total_gflop
+
+PARTS = ("train", "steps", "regularizers")
+SLOW = ("keras", "keras2", "torch", "torch_blocks")
+"""With 50 models and more these run three times at most."""
 
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
@@ -80,6 +85,8 @@ def alternate(plan, repeats, record, session, save):
     plan = [p for name in WORKLOADS for p in plan if p[0] == name]
     for turn in range(repeats):
         for name, method, models in plan:
+            if method in SLOW and models >= 50 and turn >= 3:
+                continue
             block = blocks.get((name, models)) if method.endswith("blocks") else None
             if method.endswith("blocks") and block is None:
                 raise SystemExit(f"{method} needs our block size: measure the method stack beside it.")
@@ -110,9 +117,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workloads", nargs="*", default=list(WORKLOADS), choices=WORKLOADS)
     parser.add_argument("--methods", nargs="*", default=[*METHODS, "keras2"], choices=[*METHODS, "keras2"])
-    parser.add_argument("--models", nargs="+", type=int, default=[1, 10, 50, 100, 500], help="above 100: stack only")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--steps", action="store_true", help="measure single steps and regularizers too")
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS, help="whole trainings, single steps, …")
+    parser.add_argument("--models", nargs="+", type=int, default=[1, 10, 50, 100, 200, 500], help="above 100: stack only")
+    parser.add_argument("--repeats", type=int, default=5, help="of whole trainings; slow methods: at most 3")
     parser.add_argument("--into", type=Path, help="JSON record to add the raw times to, after each run")
     parser.add_argument("--report", type=Path, help="measure nothing, print the tables of a record")
     options = parser.parse_args()
@@ -129,13 +136,15 @@ def main():
 
     session, limit = len(record["sessions"]), result(start("limit"))["gflops"]
     record["sessions"].append({"date": datetime.date.today().isoformat(), "gflops": limit})
-    alternate(wanted(options), options.repeats, record, session, save)
-    if options.steps:
+    if "train" in options.parts:
+        alternate(wanted(options), options.repeats, record, session, save)
+    if "steps" in options.parts:
         dense = [name for name in options.workloads if WORKLOADS[name].layers != "cnn"]
-        for name, models in [(name, models) for name in dense for models in options.models]:
+        for name, models in [(name, models) for name in dense for models in options.models if models <= 100]:
             record["steps"] += [row | {"session": session} for row in result(start("step", name, models))]
             print(f"{name} steps of {models} models measured", flush=True)
             save()
+    if "regularizers" in options.parts:
         record["regularizers"] += [row | {"session": session} for row in result(start("regularizers"))]
     save()
     report(record)
