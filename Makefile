@@ -19,7 +19,8 @@ words: book
 	.venv/bin/python workflow/checked_words.py $(EDITION)
 
 test: $(READY)
-	.venv/bin/python -m pytest -n 2 --dist loadfile --nbval-lax --nbval-cell-timeout=600
+	.venv/bin/python workflow/shorten.py
+	.venv/bin/python -m pytest -n 2 --dist loadfile --nbval-lax --nbval-cell-timeout=600 tests build/short
 
 test-mnist: $(READY)
 	@.venv/bin/python workflow/build.py mnist $(PROFILE)
