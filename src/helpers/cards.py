@@ -135,7 +135,8 @@ def facts(verdict: Verdict) -> list[tuple[str, str]]:
         rows.append(("True" if true else "Not true", text))
     if statement.published:
         rows.append(("Published", f"{statement.published.value:g} ± {statement.published.tolerance:g}"))
-    rows.append(("What would change it", what_would_change_it(verdict)))
+    if not verdict.not_run:
+        rows.append(("What would change it", what_would_change_it(verdict)))
     return rows
 
 
@@ -161,7 +162,7 @@ def to_html(verdict: Verdict) -> str:
         body = (f'<details class="rt-card-all"><summary>All {len(verdict.findings)} comparisons</summary>'
                 f"{drawing(verdict)}{_list(rows[named])}</details>{_list(rows[:1] + rows[named.stop:])}")
     return (
-        f'<div class="rt-card {css_class(verdict.word)}" id="verdict-{verdict.id}" role="group" '
+        f'<div class="rt-card {css_class(verdict.word)}{" rt-not-run" if verdict.not_run else ""}" id="verdict-{verdict.id}" role="group" '
         f'aria-label="Verdict on {verdict.id}: {escape(verdict.word)}">'
         f'<p class="rt-card-claim"><strong>{verdict.id}</strong> {escape(verdict.statement.says)}</p>'
         f'<p class="rt-card-verdict"><span class="rt-icon" aria-hidden="true">{icon(verdict.word)}</span> '
