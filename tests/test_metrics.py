@@ -65,6 +65,47 @@ def test_ece_of_labels_drawn_from_the_model_vanishes():
     assert metrics.ece(logits, y) < 0.02 < metrics.ece(3 * logits, y)
 
 
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.9, 0.99])
+def test_ece_of_a_predictor_that_is_always_90_percent_sure(share):
+    """Right in a known share of the cases, it is off by exactly the difference."""
+    logits = np.tile(np.log([0.9, 0.05, 0.05]), (1000, 1))
+    y = np.where(np.arange(1000) < 1000 * share, 0, 1)
+    assert metrics.ece(logits, y) == pytest.approx(abs(share - 0.9), abs=1e-9)
+
+
+def test_ece_of_a_predictor_with_a_known_temperature():
+    """Two classes, true logit z, stated logit 2z: the error is the mean of |σ(2|z|) − σ(|z|)|, an integral."""
+    rng = np.random.default_rng(1)
+    z = rng.normal(size=200_000)
+    y = (rng.random(len(z)) < 1 / (1 + np.exp(-z))).astype(int)
+    expected = np.mean(1 / (1 + np.exp(-2 * np.abs(z))) - 1 / (1 + np.exp(-np.abs(z))))
+    stated = np.stack([np.zeros_like(z), 2 * z], axis=1)
+    assert metrics.ece(stated, y) == pytest.approx(expected, abs=0.004)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.95])
+def test_coverage_of_bayesian_regression_on_its_own_world(level):
+    """Weights, noise and inputs drawn from the model itself: predictive intervals cover as promised."""
+    rng, noise, prior, found = np.random.default_rng(2), 0.5, 2.0, []
+    for _ in range(1500):
+        x, new = rng.normal(size=(12, 5)), rng.normal(size=(40, 5))
+        w = rng.normal(0, np.sqrt(prior), 5)
+        y, y_new = (a @ w + rng.normal(0, np.sqrt(noise), len(a)) for a in (x, new))
+        spread = np.linalg.inv(x.T @ x / noise + np.eye(5) / prior)
+        width = np.sqrt(noise + np.einsum("ni,ij,nj->n", new, spread, new))
+        mean = new @ spread @ x.T @ y / noise
+        found.append(metrics.coverage(y_new, [mean, mean], [width, np.full(40, np.sqrt(noise))], level))
+    whole, plug_in = np.mean(found, axis=0)
+    assert whole == pytest.approx(level, abs=0.01)
+    assert plug_in < level - 0.05, "without the doubt about the weights they cover too little"
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 95])
+def test_coverage_refuses_what_is_no_probability(level):
+    with pytest.raises(ValueError, match="level"):
+        metrics.coverage([0.0], [0.0], [1.0], level)
+
+
 def test_memorized_share_counts_wrong_labels_only():
     given_, clean = np.array([1, 2, 0, 0]), np.array([0, 2, 1, 0])
     assert metrics.memorized_share([1, 2, 1, 0], given_, clean) == 0.5

@@ -5,7 +5,7 @@ over all entries of an array of weights.
 """
 
 import numpy as np
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax, ndtri, softmax
 from scipy.stats import spearmanr
 
 
@@ -35,6 +35,22 @@ def ece(logits, y, bins=15):
     surplus = (np.argmax(logits, axis=-1) == y) - confidence
     member = np.minimum((confidence * bins).astype(int), bins - 1)
     return sum(np.abs(np.where(member == b, surplus, 0).mean(axis=-1)) for b in range(bins))
+
+
+def coverage(y, mean, width, level=0.95):
+    """Share of the N outcomes inside mean ± z · width, the interval that a normal prediction promises; shape (...).
+
+    Parameters
+    ----------
+    y : array (N,)
+    mean, width : arrays (..., N)
+        Mean and standard deviation of the predicted distribution of each outcome.
+    level : float in (0, 1)
+        The probability that the interval promises to hold the outcome; ValueError otherwise.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level!r}: a probability strictly between 0 and 1 is needed.")
+    return (np.abs(np.subtract(y, mean)) <= ndtri((1 + level) / 2) * np.asarray(width)).mean(axis=-1)
 
 
 def rank_correlation(a, b):

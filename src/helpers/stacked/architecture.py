@@ -11,7 +11,8 @@ ELEMENTWISE = ("linear", "relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu
 LAYERS = tuple(
     getattr(keras.layers, name)
     for name in ("Flatten", "Dense", "Activation", "ReLU", "Softmax", "Dropout", "GaussianNoise", "BatchNormalization")
-) + (layers.NormalizedDense, layers.DensityDense, layers.SampledDense)
+) + (layers.NormalizedDense, layers.DensityDense, layers.SampledDense, layers.DropConnectDense)
+LAYERS += (layers.VariationalDense, layers.VariationalDropoutDense)
 
 
 class NotStackable(Exception):
@@ -26,15 +27,15 @@ def read(model):
     ops : tuple
         See ``network.DenseNetwork``.
     values : dict
-        What may differ from model to model: ``l1``, ``l2``, ``max_norm`` (one per dense layer), and
-        ``rate`` and ``stddev`` {place: value}.
+        What may differ from model to model: ``l1``, ``l2``, ``max_norm``, ``connect`` (rate of DropConnect) and
+        ``kl_weight`` (one per dense layer), and ``rate`` and ``stddev`` {place: value}.
 
     Raises
     ------
     NotStackable
         With the layer and the reason.
     """
-    ops, values = [], {"l1": [], "l2": [], "max_norm": [], "rate": {}, "stddev": {}}
+    ops, values = [], {name: [] for name in ("l1", "l2", "max_norm", "connect", "kl_weight")} | {"rate": {}, "stddev": {}}
     flat = len(model.input_shape) == 2
     for layer in chain(model):
         kind = type(layer)
@@ -86,6 +87,8 @@ def _dense(ops, values, layer):
     if constraint is not None and (type(constraint) is not keras.constraints.MaxNorm or constraint.axis != 0):
         raise NotStackable(f"the layer {layer.name!r} has the constraint {type(constraint).__name__}")
     values["max_norm"].append(np.inf if constraint is None else float(constraint.max_value))
+    values["connect"].append(float(getattr(layer, "rate", 0.0)))
+    values["kl_weight"].append(float(getattr(layer, "kl_weight", 0.0)))
     ops.append(("dense", layer.use_bias, _form(layer)))
     _activation(ops, layer)
 
@@ -96,6 +99,10 @@ def _form(layer):
         return "matrix" if layer.axis is None else "columns"
     if getattr(layer, "seed", None) is not None:
         raise NotStackable(f"the layer {layer.name!r} has a seed of its own")
+    if isinstance(layer, layers.PosteriorDense):
+        return layer.posterior
+    if isinstance(layer, layers.DropConnectDense):
+        return "connect" if layer.per_example else "connect_batch"
     return {layers.DensityDense: "density", layers.SampledDense: "sample"}.get(type(layer), "plain")
 
 

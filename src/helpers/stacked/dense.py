@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from ..layers.posteriors import Posterior
 from . import architecture
 from . import settings as table
-from .network import DenseNetwork, draws
+from .network import MASKED, DenseNetwork, draws
 
 _PER_KERNEL = ("l1", "l2", "prox_l1", "max_norm")
 
@@ -27,7 +28,8 @@ def gather(ops, values, settings, penalize):
         if any((row != nothing).any() for row in rows):
             hyper[name] = rows
     ops = _sites(ops, values, settings, hyper)
-    for name in ("dropconnect", "coupled_weight_decay", "gradient_noise"):
+    _forms(ops, values, settings, hyper)
+    for name in ("coupled_weight_decay", "gradient_noise", "l1_dropout"):
         value = table.column(settings, name, 0.0)
         if value.any():
             hyper[name] = value
@@ -36,6 +38,21 @@ def gather(ops, values, settings, penalize):
             raise table.SettingsError("weight_normalization needs ordinary Dense layers; the model has others.")
         ops = tuple((*op[:2], "gain") if op[0] == "dense" else op for op in ops)
     return DenseNetwork(ops), hyper
+
+
+def _forms(ops, values, settings, hyper):
+    """Fill in what single layers need: rates of DropConnect and weights of KL terms."""
+    forms = [op[2] for op in ops if op[0] == "dense"]
+    rate, weight = (table.column(settings, name, np.nan) for name in ("dropconnect", "kl_weight"))
+    masked, random = [f in MASKED for f in forms], [isinstance(f, Posterior) for f in forms]
+    for name, column, chosen in (("connect", rate, masked), ("kl_weight", weight, random)):
+        if any(chosen):
+            own = np.array([v[name] for v in values]).T
+            hyper[name] = [np.where(np.isnan(column) | ~np.array(k), o, column) for o, k in zip(own, chosen)]
+    if not any(masked) and (rate > 0).any():
+        hyper["dropconnect"] = np.nan_to_num(rate)
+    if not any(random) and (weight > 0).any():
+        raise table.SettingsError("kl_weight needs layers with a KL term, such as helpers.layers.VariationalDense.")
 
 
 def _sites(ops, values, settings, hyper):

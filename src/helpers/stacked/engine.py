@@ -73,7 +73,8 @@ def _epochs(program, state, hyper, data, validation):
         nan = tf.where(steps > 0, 0.0, float("nan"))
         kernels = [state["params"][i] for i in network.kernels]
         now = [s / tf.cast(data["n"], tf.float32) for s in sums]
-        now += [s / count + nan for s in held_out] + [losses.penalty(kernels, hyper)]
+        penalty = losses.penalty(kernels, hyper) + network.divergence(state["params"], hyper)
+        now += [s / count + nan for s in held_out] + [penalty]
         trained = tf.ones_like(zero)
         if program.watch:
             now, trained = [tf.where(alive, value, float("nan")) for value in now], tf.cast(alive, tf.float32)
@@ -100,7 +101,7 @@ def _step(program, state, hyper, x, y, inside):
         value, correct = losses.per_example(program.loss, network, z, y)
         value = value * inside
         # Models share no weights, so the gradient of the sum holds each model's own gradient.
-        total = tf.reduce_sum(value) / tf.reduce_sum(inside)
+        total = tf.reduce_sum(value) / tf.reduce_sum(inside) + tf.reduce_sum(network.divergence(params, hyper))
     gradients = tape.gradient(total, [params[i] for i in trained])
     number = tf.cast(state["step"] + 1, tf.float32)
     for place, (i, g) in enumerate(zip(trained, gradients)):
@@ -110,7 +111,7 @@ def _step(program, state, hyper, x, y, inside):
             g = g + noise * spread(hyper["gradient_noise"], w)
         kernel = network.kernels.index(i) if i in network.kernels else None
         if kernel is not None:
-            g = g + losses.penalty_gradient(kernel, w, hyper)
+            g = g + losses.penalty_gradient(kernel, w, hyper, state["step"])
         w, slots[place] = update(program.rule, w, g, slots[place], number, hyper)
         after[i] = w if kernel is None else losses.after_step(kernel, w, hyper)
     sums = [tf.reduce_sum(value, axis=2), tf.reduce_sum(correct * inside, axis=2)]

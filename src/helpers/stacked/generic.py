@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from .. import layers
 from . import architecture
 from . import settings as table
 
@@ -20,6 +21,8 @@ DENSE_ONLY = (
     "gradient_noise",
     "weight_normalization",
     "max_norm",
+    "l1_dropout",
+    "kl_weight",
 )
 
 
@@ -62,6 +65,10 @@ class KerasNetwork:
         after = [tf.reshape(tf.stack(v), [groups, models, *v[0].shape]) for v in after]
         return tf.reshape(z, [groups, models, z.shape[1], tf.shape(z)[2]]), list(params[:count]) + after
 
+    def divergence(self, params, hyper):
+        """Return 0: layers with a KL term are refused here."""
+        return 0.0
+
     def arrays(self, model):
         """Return the values of a model's variables, weights and random states, in the order of ``params``."""
         return [np.asarray(v) for v in (*model.trainable_variables, *model.non_trainable_variables)]
@@ -99,6 +106,8 @@ def refuse_other_penalties(model):
     refused = ("bias_regularizer", "activity_regularizer", "recurrent_regularizer", "gamma_regularizer")
     refused += ("beta_regularizer", "kernel_constraint", "bias_constraint", "recurrent_constraint")
     for layer in model._flatten_layers():
+        if isinstance(layer, layers.PosteriorDense):
+            raise ValueError(f"The layer {layer.name!r} has a KL term, which only dense stacks have; use Keras's fit.")
         for name in refused:
             if getattr(layer, name, None) is not None:
                 raise ValueError(

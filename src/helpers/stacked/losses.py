@@ -2,7 +2,10 @@
 
 import tensorflow as tf
 
+from .. import masks
 from .network import spread
+
+_SPARED = 3_000_000  # random words for the weights that a penalty spares; see ``network`` for the others
 
 LOSSES = ("sparse_categorical_crossentropy", "mse")
 
@@ -36,7 +39,10 @@ def _first_largest(z):
 
 
 def penalty(kernels, hyper):
-    """Return Σ over kernels of λ₁ Σ|w| + λ₂ Σw², [G, K]; proximal L1 counts as the L1 it minimizes."""
+    """Return Σ over kernels of λ₁ Σ|w| + λ₂ Σw², [G, K]; proximal L1 counts as the L1 it minimizes.
+
+    What ``l1_dropout`` spares counts, too.
+    """
     total = tf.zeros(kernels[0].shape[:2])
     for k, w in enumerate(kernels):
         axes = list(range(2, w.shape.rank))
@@ -46,11 +52,14 @@ def penalty(kernels, hyper):
     return total
 
 
-def penalty_gradient(k, w, hyper):
+def penalty_gradient(k, w, hyper, step):
     """Return λ₁ sign(w) + 2 λ₂ w for kernel number ``k``: by hand, since it costs nothing beside the loss's."""
     gradient = 0.0
     if "l1" in hyper:
         gradient += spread(hyper["l1"][k], w) * tf.sign(w)
+        if "l1_dropout" in hyper:
+            words = masks.bits(hyper["seed"], _SPARED + k, step, tuple(w.shape[2:]))
+            gradient *= tf.cast(masks.keep(words, spread(hyper["l1_dropout"], w)), tf.float32)
     if "l2" in hyper:
         gradient += 2.0 * spread(hyper["l2"][k], w) * w
     return gradient

@@ -12,11 +12,14 @@ import numpy as np
 import tensorflow as tf
 
 from .. import layers, masks
+from ..layers.posteriors import Posterior
+from .connect import masked_product
 
 # What random words are for: three streams for every place in the network.
 _DROPOUT, _NOISE, _DROPCONNECT = range(3)
 _WEIGHTS = 2_000_000  # random weights; noise on gradients has the streams from 1,000,000
 _RANDOM = {"density": layers.DensityDense, "sample": layers.SampledDense}
+MASKED = ("connect", "connect_batch")
 
 
 def spread(setting, like):
@@ -31,7 +34,8 @@ class DenseNetwork(NamedTuple):
     ('batchnorm', center, scale, momentum, epsilon), ('softmax',). A place is 0 on the inputs and k after
     the k-th hidden layer. The form of a dense layer says what multiplies its inputs: its kernel ('plain'), the
     kernel with a length of its own for every unit ('gain'), divided by the norm of the whole ('matrix') or of the
-    weights of each unit ('columns'), or random weights made from it ('density', 'sample'; see ``helpers.layers``).
+    weights of each unit ('columns'), random weights made from it ('density', 'sample'), the kernel under a mask for each
+    example or one for the batch ('connect', 'connect_batch'), or means of a `Posterior`; see ``helpers.layers``.
     """
 
     ops: tuple
@@ -45,8 +49,10 @@ class DenseNetwork(NamedTuple):
         for name, *options in self.ops:
             if name == "dense":
                 bias, form = options
-                found += ["kernel"] + ["gain"] * (form == "gain") + ["bias"] * bias + ["log_scale"] * (form in _RANDOM)
-                found += ["draw"] * (form == "density")
+                found += ["kernel"] + ["gain"] * (form == "gain") + ["bias"] * bias
+                if isinstance(form, Posterior):
+                    found += ["log_scale"] + ["count"] * (form.warmup > 0)
+                found += ["log_scale"] * (form in _RANDOM) + ["draw"] * (form == "density")
             elif name == "batchnorm":
                 center, scale, *_ = options
                 found += ["gamma"] * scale + ["beta"] * center + ["mean", "variance"]
@@ -60,7 +66,7 @@ class DenseNetwork(NamedTuple):
     @property
     def trained(self):
         """Positions of the arrays that the optimizer changes."""
-        return [i for i, kind in enumerate(self.kinds) if kind not in ("mean", "variance", "draw")]
+        return [i for i, kind in enumerate(self.kinds) if kind not in ("mean", "variance", "draw", "count")]
 
     @property
     def softmax(self):
@@ -73,7 +79,7 @@ class DenseNetwork(NamedTuple):
         Parameters
         ----------
         params : list of float32 tensors [G, K, out, in] and [G, K, out, 1]
-            Only the statistics of batch normalization come back changed, and only in training.
+            Only statistics of batch normalization and counts of steps come back changed, and only in training.
         x : float32 tensor [G or 1, examples, …]
         hyper : dict of settings [G, K], or None when not training
         step : int32 scalar, number of the training step
@@ -100,12 +106,19 @@ class DenseNetwork(NamedTuple):
                     elif training:
                         noise = masks.normal(hyper["seed"], _WEIGHTS + dense, step, tuple(w.shape[2:]))
                     w = _RANDOM[form].weight(w, scale, noise, tf.exp)
-                if training and "dropconnect" in hyper:
-                    # One mask for the whole batch; Wan et al. (2013) draw one per example, which would
-                    # take a kernel for every example.
-                    words = masks.bits(hyper["seed"], 3 * dense + _DROPCONNECT, step, tuple(w.shape[2:]))
-                    w = w * masks.scaled(words, spread(hyper["dropconnect"], w))
-                h = product(w, h) / length + shift  # cheaper than dividing the kernel
+                stream = 3 * dense + _DROPCONNECT
+                rate = hyper and (hyper["connect"][dense] if form in MASKED else hyper.get("dropconnect"))
+                if rate is not None and form != "connect":  # one mask for the whole batch
+                    w = w * masks.scaled(masks.bits(hyper["seed"], stream, step, tuple(w.shape[2:])), spread(rate, w))
+                if isinstance(form, Posterior):
+                    free, count = params[next(rest)], next(rest) if form.warmup else None
+                    h = _drawn(form, w, free, h, hyper, _WEIGHTS + dense, step) + shift
+                    if training and form.warmup:
+                        after[count] = params[count] + 1.0
+                elif form == "connect" and training:
+                    h = masked_product(w, h, hyper["seed"], stream, step, rate, first=dense == 0) + shift
+                else:
+                    h = product(w, h) / length + shift  # cheaper than dividing the kernel
                 dense += 1
             elif name == "activation":
                 h = keras.activations.get(options[0])(h)
@@ -129,6 +142,18 @@ class DenseNetwork(NamedTuple):
         return h, after
 
 
+    def divergence(self, params, hyper):
+        """Return the KL terms of the layers that have one, each with its weight and warm-up, [G, K]; 0 without any."""
+        total, layers_found = 0.0, [op for op in self.ops if op[0] == "dense"]
+        for k, (place, (_, bias, form)) in enumerate(zip(self.kernels, layers_found)):
+            if isinstance(form, Posterior):
+                free = params[place + 1 + bias]
+                strength = form.strength(params[place + 2 + bias])[:, :, 0, 0] if form.warmup else 1.0
+                amount = tf.reduce_sum(form.divergence(params[place], free), axis=[2, 3])
+                total += hyper["kl_weight"][k] * strength * amount
+        return total
+
+
 def product(w, h):
     """Return W h, [G, K, out, examples], for ``h`` [G, K, in, examples], [G, 1, …] or [1, 1, …]."""
     groups, models, units, _ = w.shape
@@ -139,6 +164,18 @@ def product(w, h):
     else:
         tall, h = tf.reshape(w, [groups * models * units, -1]), h[0, 0]
     return tf.reshape(tf.matmul(tall, h), [groups, models, units, -1])
+
+
+def _drawn(form, w, free, h, hyper, stream, step):
+    """Return W h with weights drawn from a `Posterior` in training, else with their means.
+
+    The pre-activations are drawn, not the weights, as `helpers.layers` does.
+    """
+    z = product(w, h)
+    if hyper is None:
+        return z
+    variance = product(form.variance(w, free), tf.square(h))
+    return z + tf.sqrt(tf.maximum(variance, 1e-16)) * masks.normal(hyper["seed"], stream, step, tuple(z.shape[2:]))
 
 
 def _weight_normalized(v, gain):
