@@ -124,6 +124,9 @@ def test_same_place_same_word():
     compiled = tf.function(lambda: masks.bits(tf.constant(5), 1, 9, (8, 4)), jit_compile=True)().numpy()
     np.testing.assert_array_equal(alone, beside)
     np.testing.assert_array_equal(alone, compiled)
+    across = masks.bits(tf.constant(5), 1, 9, (4, 8), transposed=True).numpy()
+    np.testing.assert_array_equal(alone, across.T)
+    np.testing.assert_array_equal(masks.normal(5, 1, 9, (8, 4)), masks.normal(5, 1, 9, (4, 8), transposed=True).numpy().T)
     assert masks.keep(alone, 0.0).numpy().all()
     low, high = masks.keep(alone, 0.2).numpy(), masks.keep(alone, 0.6).numpy()
     assert (low | ~high).all(), "what a low rate drops, a high rate drops"

@@ -29,7 +29,7 @@ def _mix(x, keys=(None, None, None)):
     return x
 
 
-def bits(seed, stream, step, shape):
+def bits(seed, stream, step, shape, transposed=False):
     """Return independent uniform 32-bit words.
 
     Parameters
@@ -41,6 +41,8 @@ def bits(seed, stream, step, shape):
         The training step.
     shape : tuple of int
         The shape wanted for each seed.
+    transposed : bool
+        Return the words of the shape with its last two axes exchanged, transposed.
 
     Returns
     -------
@@ -50,7 +52,11 @@ def bits(seed, stream, step, shape):
     place = _mix(_word(step) + _mix(_word(stream) + _word(0x9E3779B9)))
     keys = [_mix(seed + _mix(place + _word(k))) for k in (1, 2, 3)]
     keys = [tf.reshape(k, seed.shape + (1,) * len(shape)) for k in keys]
-    counter = tf.reshape(tf.range(int(np.prod(shape)), dtype=tf.int32), shape)
+    counter = tf.range(int(np.prod(shape)), dtype=tf.int32)
+    if transposed:
+        counter = tf.linalg.matrix_transpose(tf.reshape(counter, (*shape[:-2], shape[-1], shape[-2])))
+    else:
+        counter = tf.reshape(counter, shape)
     return _mix(_word(counter), keys)
 
 
@@ -72,9 +78,9 @@ def scaled(words, rate):
     return tf.where(keep(words, rate), 1.0 / (1.0 - rate), 0.0)
 
 
-def normal(seed, stream, step, shape):
-    """Return standard normal float32 numbers of shape ``seed.shape + shape`` (Box and Muller 1958)."""
-    words = tf.bitwise.right_shift(bits(seed, stream, step, (2, *shape)), _word(8))
+def normal(seed, stream, step, shape, transposed=False):
+    """Return standard normal float32 numbers of shape ``seed.shape + shape`` (Box and Muller 1958); see ``bits``."""
+    words = tf.bitwise.right_shift(bits(seed, stream, step, (2, *shape), transposed), _word(8))
     # 24 bits fit a float32 exactly; the half keeps the logarithm's argument above zero.
     first, second = tf.unstack((tf.cast(words, tf.float32) + 0.5) * 2.0**-24, axis=-len(shape) - 1)
     return tf.sqrt(-2.0 * tf.math.log(first)) * tf.cos(2.0 * np.pi * second)

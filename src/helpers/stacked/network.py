@@ -2,7 +2,9 @@
 
 A block of models is a rectangle: G groups that see the same examples, K models in each. Activations are
 kept as [G, K, units, examples] and kernels as [G, K, out, in], so every layer is W h + b. While a group's
-models still share their input (its K axis has length 1), the product is one large matrix product.
+models still share their input (its K axis has length 1), the product is one large matrix product. Only the
+inputs stay as [examples, units] up to the first product: masks and validation are faster there, where no axes
+are exchanged.
 """
 
 from typing import NamedTuple
@@ -87,7 +89,7 @@ class DenseNetwork(NamedTuple):
         """
         after, rest = list(params), iter(range(len(params)))
         training, dense = hyper is not None, 0
-        h = tf.linalg.matrix_transpose(tf.reshape(x, [*x.shape[:2], -1]))[:, None]
+        h, rows = tf.reshape(x, [x.shape[0], 1, x.shape[1], -1]), True  # an example in each row
         for name, *options in self.ops:
             if name == "dense":
                 bias, form = options
@@ -112,24 +114,25 @@ class DenseNetwork(NamedTuple):
                     w = w * masks.scaled(masks.bits(hyper["seed"], stream, step, tuple(w.shape[2:])), spread(rate, w))
                 if isinstance(form, Posterior):
                     free, count = params[next(rest)], next(rest) if form.warmup else None
-                    h = _drawn(form, w, free, h, hyper, _WEIGHTS + dense, step) + shift
+                    h = _drawn(form, w, free, _columns(h, rows), hyper, _WEIGHTS + dense, step) + shift
                     if training and form.warmup:
                         after[count] = params[count] + 1.0
                 elif form == "connect" and training:
-                    h = masked_product(w, h, hyper["seed"], stream, step, rate, first=dense == 0) + shift
+                    h = masked_product(w, _columns(h, rows), hyper["seed"], stream, step, rate, dense == 0) + shift
                 else:
-                    h = product(w, h) / length + shift  # cheaper than dividing the kernel
-                dense += 1
+                    h = product(w, h, rows) / length + shift  # cheaper than dividing the kernel
+                dense, rows = dense + 1, False
             elif name == "activation":
                 h = keras.activations.get(options[0])(h)
             elif name == "dropout" and training:
-                words = masks.bits(hyper["seed"], 3 * options[0] + _DROPOUT, step, tuple(h.shape[2:]))
+                words = masks.bits(hyper["seed"], 3 * options[0] + _DROPOUT, step, tuple(h.shape[2:]), rows)
                 h = h * masks.scaled(words, spread(hyper["rate"][options[0]], h))
             elif name == "noise" and training:
-                noise = masks.normal(hyper["seed"], 3 * options[0] + _NOISE, step, tuple(h.shape[2:]))
+                noise = masks.normal(hyper["seed"], 3 * options[0] + _NOISE, step, tuple(h.shape[2:]), rows)
                 h = h + noise * spread(hyper["stddev"][options[0]], h)
             elif name == "batchnorm":
                 center, scale, momentum, epsilon = options
+                h, rows = _columns(h, rows), False
                 gamma = params[next(rest)] if scale else 1.0
                 beta = params[next(rest)] if center else 0.0
                 places = next(rest), next(rest)
@@ -154,16 +157,24 @@ class DenseNetwork(NamedTuple):
         return total
 
 
-def product(w, h):
-    """Return W h, [G, K, out, examples], for ``h`` [G, K, in, examples], [G, 1, …] or [1, 1, …]."""
+def product(w, h, rows=False):
+    """Return W h, [G, K, out, examples], for ``h`` [G, K, in, examples], [G, 1, …] or [1, 1, …].
+
+    With ``rows``, ``h`` holds an example in each row: […, examples, in].
+    """
     groups, models, units, _ = w.shape
     if h.shape[:2] == (groups, models):
-        return tf.matmul(w, h)
+        return tf.matmul(w, h, transpose_b=rows)
     if h.shape[0] == groups:
         tall, h = tf.reshape(w, [groups, models * units, -1]), h[:, 0]
     else:
         tall, h = tf.reshape(w, [groups * models * units, -1]), h[0, 0]
-    return tf.reshape(tf.matmul(tall, h), [groups, models, units, -1])
+    return tf.reshape(tf.matmul(tall, h, transpose_b=rows), [groups, models, units, -1])
+
+
+def _columns(h, rows):
+    """Return ``h`` with an example in each column, whether it has them in ``rows`` or so already."""
+    return tf.linalg.matrix_transpose(h) if rows else h
 
 
 def _drawn(form, w, free, h, hyper, stream, step):
