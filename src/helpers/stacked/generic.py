@@ -29,7 +29,7 @@ DENSE_ONLY = (
 class KerasNetwork:
     """A Keras model as a network of the training loop; its weights are arguments, so one serves all seeds."""
 
-    compiled, unrolled = False, 4
+    compiled, unrolled = False, 5
 
     def __init__(self, model):
         self.model = model
