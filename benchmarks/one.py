@@ -55,7 +55,7 @@ def warm(name, models, epochs, make=None, **settings):
 
 def step(name, models, repeats=5):
     """Return the time of a step, and its share of the matrix product that the machine reaches at that moment."""
-    again, found = warm(name, models, 5 if name == "W2" else 1), []
+    again, found = warm(name, models, 1 if name == "W3" else 5), []
     for _ in range(repeats):
         limit, seconds = product_limit(), again()
         share = step_flops(WORKLOADS[name]) * models / seconds / 1e9 / limit
@@ -69,7 +69,7 @@ def regularizers(repeats=7):
     from helpers.layers import DensityDense
 
     density, found = lambda: keras.Sequential([keras.Input((784,)), DensityDense(10)]), []
-    for models, epochs in ((1, 8), (10, 3)):
+    for models, epochs in ((1, 20), (10, 6)):
         ready = {
             arm: warm("W1", models, epochs, density if arm.startswith("Gaussian") else None, **settings)
             for arm, settings in ARMS.items()
