@@ -76,7 +76,7 @@ def test_settings_are_checked(columns, sentence):
         ({"compile_with": {"optimizer": "adma"}}, ValueError, "Did you mean 'adam'"),
         ({"compile_with": {"loss": "crossentropy"}}, ValueError, "loss must be one of"),
         ({"compile_with": {"optimizer": keras.optimizers.RMSprop()}}, ValueError, "not RMSprop"),
-        ({"compile_with": {"optimizer": keras.optimizers.Adam(clipnorm=1.0)}}, ValueError, "clipnorm=1.0"),
+        ({"compile_with": {"optimizer": keras.optimizers.Adam(clipvalue=1.0)}}, ValueError, "clipvalue=1.0"),
         ({"compile_with": {"loss": "mse"}}, ValueError, "y has 1 columns and the model 3 outputs"),
     ],
 )
@@ -109,7 +109,7 @@ def test_builders_are_checked():
     with pytest.raises(ValueError, match="begin it with keras.Input"):
         stacked.Stack(lambda: keras.Sequential([keras.layers.Dense(3)]), stacked.grid(seed=0))
     with pytest.raises(stacked.SettingsError, match="dropout is a setting of dense stacks only"):
-        build = lambda: keras.Sequential([keras.Input((4, 3)), keras.layers.LSTM(3), keras.layers.Dense(3)])  # noqa: E731
+        build = lambda: keras.Sequential([keras.Input((4, 3)), keras.layers.GRU(3), keras.layers.Dense(3)])  # noqa: E731
         stacked.Stack(build, stacked.grid(dropout=0.5))
 
 

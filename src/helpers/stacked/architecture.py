@@ -14,41 +14,61 @@ LAYERS = tuple(
 ) + (layers.NormalizedDense, layers.DensityDense, layers.SampledDense, layers.DropConnectDense)
 LAYERS += (layers.VariationalDense, layers.VariationalDropoutDense)
 
+# Layers of images and sequences, before the inputs of a dense layer are flat.
+SPATIAL = {2: keras.layers.SpatialDropout1D, 3: keras.layers.SpatialDropout2D}  # by the rank of an example
+NOT_FLAT = (keras.layers.Conv2D, keras.layers.LSTM, *SPATIAL.values())
+ANYWHERE = (keras.layers.Flatten, keras.layers.Activation, keras.layers.ReLU, keras.layers.Dropout)
+
+WEIGHTED = ("dense", "conv", "lstm")  # the steps between which places are counted
+
 
 class NotStackable(Exception):
     """Why a model cannot take the dense path (a sentence without its full stop)."""
 
 
 def read(model):
-    """Return ``(ops, values)`` of a Keras model made of dense layers in a chain.
+    """Return ``(ops, values)`` of a Keras model made of dense layers, convolutions and LSTMs in a chain.
 
     Returns
     -------
     ops : tuple
         See ``network.DenseNetwork``.
     values : dict
-        What may differ from model to model: ``l1``, ``l2``, ``max_norm``, ``connect`` (rate of DropConnect) and
-        ``kl_weight`` (one per dense layer), and ``rate`` and ``stddev`` {place: value}.
+        What may differ from model to model: ``l1``, ``l2``, ``max_norm`` (one per kernel), ``connect`` (rate of
+        DropConnect) and ``kl_weight`` (one per dense layer), and ``rate``, ``recurrent`` and ``stddev`` {place: value}.
 
     Raises
     ------
     NotStackable
         With the layer and the reason.
     """
-    ops, values = [], {name: [] for name in ("l1", "l2", "max_norm", "connect", "kl_weight")} | {"rate": {}, "stddev": {}}
-    flat = len(model.input_shape) == 2
+    ops, values = [], {name: [] for name in ("l1", "l2", "max_norm", "connect", "kl_weight")}
+    values |= {"rate": {}, "recurrent": {}, "stddev": {}}
+    rank = len(model.input_shape) - 1  # of what a layer sees: 1 flat, 2 a sequence, 3 an image
+    if any(type(layer) in NOT_FLAT for layer in model.layers):
+        ops.append(("image",) if rank == 3 else ("sequence",))
     for layer in chain(model):
         kind = type(layer)
-        if kind not in LAYERS:
+        if kind not in (*LAYERS, *NOT_FLAT):
             raise NotStackable(f"a layer of type {kind.__name__} does not stack")
         if layer.dtype_policy.compute_dtype != "float32":
             raise NotStackable(f"the layer {layer.name!r} computes in {layer.dtype_policy.compute_dtype}")
         if not layer.trainable and layer.weights:
             raise NotStackable(f"the layer {layer.name!r} is frozen")
-        if kind is not keras.layers.Flatten and not flat:
+        if rank > 1 and kind not in NOT_FLAT and kind is not keras.layers.Flatten and (kind not in ANYWHERE or not ops):
             raise NotStackable(f"the layer {layer.name!r} sees inputs that are not flat")
         if kind is keras.layers.Flatten:
-            flat = True
+            ops += [("flatten",)] * (rank > 1 and bool(ops))
+            rank = 1
+        elif kind is keras.layers.Conv2D:
+            _conv(ops, values, layer)
+        elif kind is keras.layers.LSTM:
+            _lstm(ops, values, layer)
+            rank = 2 if layer.return_sequences else 1
+        elif kind in SPATIAL.values():
+            if layer.seed is not None or getattr(layer, "data_format", None) == "channels_first":
+                raise NotStackable(f"the layer {layer.name!r} has options that do not stack")
+            _noise(ops, values["rate"], "spatial", layer.rate)
         elif issubclass(kind, keras.layers.Dense):
             _dense(ops, values, layer)
         elif kind in (keras.layers.Activation, keras.layers.ReLU, keras.layers.Softmax):
@@ -61,8 +81,8 @@ def read(model):
             _noise(ops, values["stddev"], "noise", layer.stddev)
         else:
             _batchnorm(ops, layer)
-    if not values["l2"]:
-        raise NotStackable("the model has no dense layer")
+    if rank > 1 or not any(op[0] == "dense" for op in ops):
+        raise NotStackable("the model has no dense layer" if rank == 1 else "its output is not flat")
     if ("softmax",) in ops[:-1]:
         raise NotStackable("softmax stands before the end")
     return tuple(ops), values
@@ -93,6 +113,47 @@ def _dense(ops, values, layer):
     _activation(ops, layer)
 
 
+def _conv(ops, values, layer):
+    _refuse(
+        layer,
+        layer.data_format != "channels_last" or tuple(layer.dilation_rate) != (1, 1) or layer.groups != 1,
+        layer.padding not in ("valid", "same"),
+    )
+    _kernel(values, layer)
+    ops.append(("conv", layer.use_bias, tuple(layer.kernel_size), tuple(layer.strides), layer.padding))
+    _activation(ops, layer)
+
+
+def _lstm(ops, values, layer):
+    names = [getattr(getattr(layer, name), "__name__", "") for name in ("activation", "recurrent_activation")]
+    _refuse(
+        layer,
+        names != ["tanh", "sigmoid"],
+        layer.go_backwards or layer.stateful or layer.return_state or layer.cell.seed is not None,
+    )
+    place = sum(op[0] in WEIGHTED for op in ops)
+    if place not in values["rate"]:
+        _noise(ops, values["rate"], "spatial", layer.dropout)
+    elif layer.dropout:
+        raise NotStackable(f"two dropout layers stand before {layer.name!r}")
+    values["recurrent"][place] = float(layer.recurrent_dropout)
+    _kernel(values, layer)
+    _kernel(values, layer, "recurrent")
+    ops.append(("lstm", layer.use_bias, place, layer.return_sequences))
+
+
+def _refuse(layer, *reasons):
+    options = ("bias_regularizer", "activity_regularizer", "kernel_constraint", "recurrent_constraint")
+    if any(reasons) or any(getattr(layer, o, None) is not None for o in (*options, "bias_constraint", "lora_rank")):
+        raise NotStackable(f"the layer {layer.name!r} has options that do not stack")
+
+
+def _kernel(values, layer, name="kernel"):
+    for penalty, value in penalties(layer, name).items():
+        values[penalty].append(value)
+    values["max_norm"].append(np.inf)
+
+
 def _form(layer):
     """Return how the matrix that multiplies the inputs is made from the trained kernel; see ``network``."""
     if isinstance(layer, layers.NormalizedDense):
@@ -106,9 +167,9 @@ def _form(layer):
     return {layers.DensityDense: "density", layers.SampledDense: "sample"}.get(type(layer), "plain")
 
 
-def penalties(layer):
-    """Return {'l1': λ₁, 'l2': λ₂} of a layer's kernel regularizer."""
-    regularizer = layer.kernel_regularizer
+def penalties(layer, name="kernel"):
+    """Return {'l1': λ₁, 'l2': λ₂} of a layer's regularizer of its ``name``, 'kernel' or 'recurrent'."""
+    regularizer = getattr(layer, f"{name}_regularizer")
     known = (keras.regularizers.L1, keras.regularizers.L2, keras.regularizers.L1L2)
     if regularizer is not None and type(regularizer) not in known:
         raise NotStackable(f"the layer {layer.name!r} has the regularizer {type(regularizer).__name__}")
@@ -133,9 +194,9 @@ def _activation(ops, layer):
 
 
 def _noise(ops, sites, name, value):
-    place = sum(op[0] == "dense" for op in ops)
+    place = sum(op[0] in WEIGHTED for op in ops)
     if place in sites:
-        raise NotStackable(f"two {name} layers stand between the same dense layers")
+        raise NotStackable(f"two {name} layers stand between the same layers")
     sites[place] = float(value)
     ops.append((name, place))
 
@@ -148,11 +209,11 @@ def _batchnorm(ops, layer):
 
 
 def insert(ops, name, places):
-    """Return ``ops`` with a step ``name`` right before dense layer k for each k in ``places`` (0: on the inputs)."""
-    new, dense = [], 0
+    """Return ``ops`` with a step ``name`` right before layer k with weights, for each k in ``places`` (0: the inputs)."""
+    new, count = [], 0
     for op in ops:
-        if op[0] == "dense":
-            new += [(name, dense)] * (dense in places)
-            dense += 1
+        if op[0] in WEIGHTED:
+            new += [(name, count)] * (count in places)
+            count += 1
         new.append(op)
     return tuple(new)

@@ -74,7 +74,7 @@ class Builder:
                     reason = str(why)
         if reason is None:
             groups = list(self._dense(made, penalize))
-            way = "dense stack: every layer is dense or acts element by element, in a chain"
+            way = "dense stack: every layer is dense, a convolution, an LSTM or acts element by element, in a chain"
         else:
             groups = list(self._generic(made, penalize))
             way = f"generic, models side by side in one graph: {reason}"
@@ -112,6 +112,16 @@ class Builder:
 
 def _group(network, members, arrays, hyper, chosen, model):
     shape = model.input_shape[1:]
-    units = sum(int(np.prod(layer.output.shape[1:])) for layer in model.layers)
+    units = sum(_units(layer) for layer in model.layers)
     params = [np.stack(w) for w in zip(*arrays)]
     return Group(network, np.array(members), params, hyper, chosen, shape, model.output_shape[-1], 4 * units)
+
+
+def _units(layer):
+    """Return how many numbers a layer computes for one example."""
+    count = int(np.prod(layer.output.shape[1:]))
+    if isinstance(layer, keras.layers.Conv2D):
+        return count + count // layer.filters * int(np.prod(layer.kernel.shape[:3]))  # with the patches
+    if isinstance(layer, keras.layers.LSTM):
+        return count + 10 * layer.units * layer.input.shape[1]  # with the gates and states of all times
+    return count

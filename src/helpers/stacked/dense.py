@@ -1,4 +1,4 @@
-"""From settings and Keras models to the arrays of a dense stack, and back."""
+"""From settings and Keras models to the arrays of a compiled stack, and back."""
 
 import numpy as np
 
@@ -33,9 +33,11 @@ def gather(ops, values, settings, penalize):
         value = table.column(settings, name, 0.0)
         if value.any():
             hyper[name] = value
+    others = {op[2] if op[0] == "dense" else op[0] for op in ops if op[0] in architecture.WEIGHTED} - {"plain"}
+    for name, fits in (("dropconnect", not others & {"conv", "lstm"}), ("weight_normalization", not others)):
+        if table.column(settings, name, 0.0).any() and not fits:
+            raise table.SettingsError(f"{name} needs ordinary Dense layers; the model has others.")
     if table.column(settings, "weight_normalization", 0.0).any():
-        if {op[2] for op in ops if op[0] == "dense"} != {"plain"}:
-            raise table.SettingsError("weight_normalization needs ordinary Dense layers; the model has others.")
         ops = tuple((*op[:2], "gain") if op[0] == "dense" else op for op in ops)
     return DenseNetwork(ops), hyper
 
@@ -56,27 +58,52 @@ def _forms(ops, values, settings, hyper):
 
 
 def _sites(ops, values, settings, hyper):
-    """Fill in ``rate`` and ``stddev`` by place and return ``ops`` with the steps that some model uses."""
-    dense = sum(op[0] == "dense" for op in ops)
+    """Fill in ``rate``, ``recurrent`` and ``stddev`` by place; return ``ops`` with the steps that some model uses."""
+    count = sum(op[0] in architecture.WEIGHTED for op in ops)
+    hyper |= {"rate": {}, "stddev": {}}
     for step, name, on_inputs, hidden in (
+        ("spatial", "rate", "spatial_dropout", "spatial_dropout"),
         ("dropout", "rate", "input_dropout", "dropout"),
         ("noise", "stddev", "input_noise", None),
     ):
-        columns = {True: table.column(settings, on_inputs, np.nan)}
-        columns[False] = table.column(settings, hidden, np.nan) if hidden else np.full(len(settings), np.nan)
-        places = set(values[0][name])
-        missing = {0} - places if (columns[True] > 0).any() else set()
-        if (columns[False] > 0).any() and not places - {0}:
-            missing |= set(range(1, dense))
-        ops = architecture.insert(ops, step, missing)
-        hyper[name] = {}
+        columns = {True: _asked(settings, on_inputs), False: _asked(settings, hidden)}
+        places, missing = {op[1] for op in ops if op[0] == step}, set()
+        if step == "spatial":
+            _need(places, columns[True], on_inputs)
+        elif (columns[True] > 0).any():
+            missing = {0} - places
+        if step != "spatial" and (columns[False] > 0).any() and not places - {0}:
+            missing |= set(range(1, count)) - set(hyper[name])
+        if 0 in missing & set(hyper[name]):
+            raise table.SettingsError(f"{on_inputs} finds the inputs already dropped, feature by feature; use one.")
+        ops, used = architecture.insert(ops, step, missing), {}
         for place in sorted(places | missing):
-            column, own = columns[place == 0], [v[name].get(place, 0.0) for v in values]
-            used = np.where(np.isnan(column), own, column)
-            if used.any():
-                hyper[name][place] = used
-        ops = tuple(op for op in ops if op[0] != step or op[1] in hyper[name])
+            used[place] = _chosen(values, name, place, columns[place == 0])
+        used = {place: value for place, value in used.items() if value.any()}
+        hyper[name] |= used
+        ops = tuple(op for op in ops if op[0] != step or op[1] in used)
+    asked, states = _asked(settings, "recurrent_dropout"), [op[2] for op in ops if op[0] == "lstm"]
+    _need(states, asked, "recurrent_dropout")
+    used = {place: _chosen(values, "recurrent", place, asked) for place in states}
+    used = {place: value for place, value in used.items() if value.any()}
+    if any(((value > 0) & (hyper["rate"].get(place, value * 0) > 0)).any() for place, value in used.items()):
+        raise table.SettingsError("An LSTM of the stack drops inputs or states; Keras, given both, masks every gate's own.")
+    hyper |= {"recurrent": used} if used else {}
     return ops
+
+
+def _asked(settings, name):
+    return table.column(settings, name, np.nan) if name else np.full(len(settings), np.nan)
+
+
+def _chosen(values, name, place, column):
+    """Return what each model uses at a place: its cell of the settings, or where that is empty its own layer's value."""
+    return np.where(np.isnan(column), [v[name].get(place, 0.0) for v in values], column)
+
+
+def _need(places, column, name):
+    if (column > 0).any() and not places:
+        raise table.SettingsError(f"{name} needs a layer of the model that drops such; the model has none.")
 
 
 def from_keras(network, weights, normalized, seed):
@@ -88,7 +115,8 @@ def from_keras(network, weights, normalized, seed):
     weights, found = iter(weights), []
     for kind in network.kinds:
         if kind in ("kernel", "log_scale"):
-            found.append(next(weights).T)
+            w = next(weights)
+            found.append(w.reshape(-1, w.shape[-1]).T)
         elif kind == "gain":
             length = np.linalg.norm(found[-1], axis=1, keepdims=True)
             found.append(length if normalized else np.full_like(length, np.inf))
@@ -101,11 +129,14 @@ def from_keras(network, weights, normalized, seed):
 
 def to_keras(network, arrays):
     """Undo ``from_keras``; kernels with a gain are given as the model computes with them."""
-    found = []
+    found, windows = [], iter(network.windows)
     for kind, w in zip(network.kinds, arrays):
-        if kind == "gain":
+        if kind == "kernel":
+            window = next(windows)
+            found.append(np.ascontiguousarray(w.T.reshape(*window, -1, len(w)) if window else w.T))
+        elif kind == "gain":
             if np.isfinite(w).all():
                 found[-1] = found[-1] * (w / np.linalg.norm(found[-1].T, axis=1, keepdims=True)).T
         elif kind != "draw":
-            found.append(np.ascontiguousarray(w.T) if kind in ("kernel", "log_scale") else w[:, 0])
+            found.append(np.ascontiguousarray(w.T) if kind == "log_scale" else w[:, 0])
     return found

@@ -8,7 +8,7 @@ import tensorflow as tf
 from .. import masks
 from . import losses
 from .network import spread
-from .optimizers import Optimizer, update
+from .optimizers import Optimizer, clipped, update
 from .stopping import Watch, watch
 
 _GRADIENT = 1_000_000  # random words for the noise on gradients; the layers' own streams start at 0
@@ -33,7 +33,7 @@ def trainer(program):
     hyper : settings [G, K], lists of them for what each kernel has, ``seed`` [G, K or 1]
         A regularizer that no model has is absent and costs nothing.
     data : {x [N, …], rows int32 [E, G, T, B], targets [E, G, T, B] or [E, G, T, B, outputs], n, first, epochs}
-    validation : {x [T', B', …], targets, n, steps int32 [E]}
+    validation : {x [T', B', …], targets, n, steps int32 [E]}, or {} where nothing is held out
         ``steps`` is T' in the epochs that validate, else 0.
 
     ``record``: six tensors [E, G, K]: loss, accuracy, val_loss, val_accuracy, penalty, all NaN in the
@@ -68,13 +68,10 @@ def _epochs(program, state, hyper, data, validation):
             return t + 1, state | new | {"step": state["step"] + 1}, [s + f for s, f in zip(sums, found)]
 
         _, state, sums = tf.while_loop(lambda t, *_: t < last, batch, [0, state, [zero, zero]])
-        steps, count = validation["steps"][e], tf.cast(validation["n"], tf.float32)
-        held_out = _score(program, state["params"], validation, steps)
-        nan = tf.where(steps > 0, 0.0, float("nan"))
         kernels = [state["params"][i] for i in network.kernels]
         now = [s / tf.cast(data["n"], tf.float32) for s in sums]
-        penalty = losses.penalty(kernels, hyper) + network.divergence(state["params"], hyper)
-        now += [s / count + nan for s in held_out] + [penalty]
+        now += _validated(program, state["params"], validation, e) if validation else [zero + float("nan")] * 2
+        now.append(losses.penalty(kernels, hyper) + network.divergence(state["params"], hyper))
         trained = tf.ones_like(zero)
         if program.watch:
             now, trained = [tf.where(alive, value, float("nan")) for value in now], tf.cast(alive, tf.float32)
@@ -104,23 +101,24 @@ def _step(program, state, hyper, x, y, inside):
         total = tf.reduce_sum(value) / tf.reduce_sum(inside) + tf.reduce_sum(network.divergence(params, hyper))
     gradients = tape.gradient(total, [params[i] for i in trained])
     number = tf.cast(state["step"] + 1, tf.float32)
-    for place, (i, g) in enumerate(zip(trained, gradients)):
+    for place, i in enumerate(trained):
         w = params[i]
         if "gradient_noise" in hyper:
             noise = masks.normal(hyper["seed"], _GRADIENT + place, state["step"], tuple(w.shape[2:]))
-            g = g + noise * spread(hyper["gradient_noise"], w)
-        kernel = network.kernels.index(i) if i in network.kernels else None
-        if kernel is not None:
-            g = g + losses.penalty_gradient(kernel, w, hyper, state["step"])
+            gradients[place] += noise * spread(hyper["gradient_noise"], w)
+        if i in network.kernels:
+            gradients[place] += losses.penalty_gradient(network.kernels.index(i), w, hyper, state["step"])
+    for place, (i, g) in enumerate(zip(trained, clipped(gradients, hyper))):
+        w, kernel = params[i], network.kernels.index(i) if i in network.kernels else None
         w, slots[place] = update(program.rule, w, g, slots[place], number, hyper)
         after[i] = w if kernel is None else losses.after_step(kernel, w, hyper)
     sums = [tf.reduce_sum(value, axis=2), tf.reduce_sum(correct * inside, axis=2)]
     return {"params": after, "slots": slots}, sums
 
 
-def _score(program, params, validation, steps):
-    """Return the sums over the validation examples of loss and correct, [G, K]."""
-    size = validation["x"].shape[1]
+def _validated(program, params, validation, e):
+    """Return the means over the validation examples of loss and correct, [G, K]; NaN where epoch e does not validate."""
+    size, steps = validation["x"].shape[1], validation["steps"][e]
     zero = tf.zeros(params[0].shape[:2])
 
     def chunk(t, loss, correct):
@@ -130,4 +128,6 @@ def _score(program, params, validation, steps):
         loss, correct = (s + tf.reduce_sum(v * inside, axis=2) for s, v in zip((loss, correct), values))
         return t + 1, loss, correct
 
-    return list(tf.while_loop(lambda t, *_: t < steps, chunk, [0, zero, zero])[1:])
+    sums = tf.while_loop(lambda t, *_: t < steps, chunk, [0, zero, zero])[1:]
+    nan = tf.where(steps > 0, 0.0, float("nan"))
+    return [s / tf.cast(validation["n"], tf.float32) + nan for s in sums]

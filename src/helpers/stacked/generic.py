@@ -1,7 +1,7 @@
 """Any other Keras model: the same training loop around Keras's own forward pass, model by model in one graph.
 
-Convolutions and recurrent layers gain nothing from a model axis, so their models stand side by side in
-the graph, unrolled, each with its own weights, and without XLA.
+What the compiled stack does not know stands side by side in the graph, unrolled, each model with its own weights,
+and without XLA.
 """
 
 import keras
@@ -16,6 +16,8 @@ from . import settings as table
 DENSE_ONLY = (
     "dropout",
     "input_dropout",
+    "spatial_dropout",
+    "recurrent_dropout",
     "dropconnect",
     "input_noise",
     "gradient_noise",

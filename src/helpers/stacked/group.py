@@ -36,11 +36,11 @@ class Group:
         """Forget any optimizer state and take this optimizer and loss."""
         self.rule, self.loss, self.epoch = rule, loss, 0
         self.step = np.zeros(len(self.members), np.int32)
-        rates = {
-            k: table.column(self.settings, k, getattr(rule, k)) for k in ("learning_rate", "momentum", "weight_decay")
-        }
+        names = ("learning_rate", "momentum", "weight_decay", "clipnorm", "global_clipnorm")
+        rates = {k: table.column(self.settings, k, getattr(rule, k)) for k in names}
         slots = 2 if rule.kind == "adam" else int(rates["momentum"].any())
-        self.rates = {k: v for k, v in rates.items() if k != "weight_decay" or v.any()}
+        unused = {"weight_decay": 0.0, "clipnorm": np.inf, "global_clipnorm": np.inf}  # by all: left out
+        self.rates = {k: v for k, v in rates.items() if k not in unused or (v != unused[k]).any()}
         self.slots = [[np.zeros_like(self.params[i]) for _ in range(slots)] for i in self.network.trained]
         self.model_bytes = sum(w[0].nbytes for w in self.params) * (1 + slots)
 
@@ -89,7 +89,8 @@ class Group:
         """Train all blocks; return [models, epochs, 6]: ``stopping.RECORD``, and 1 where a model was trained."""
         blocks, size, steps, per_call = self.chosen, self.size, self.steps, self.per_call
         watch, patience, min_delta, start_from = stop
-        rule = self.rule._replace(learning_rate=0.0, momentum=0.0, weight_decay=0.0)  # these are settings
+        # These are settings, and no part of the program.
+        rule = self.rule._replace(learning_rate=0.0, momentum=0.0, weight_decay=0.0, clipnorm=0.0, global_clipnorm=0.0)
         train = engine.trainer(engine.Program(self.network, self.loss, rule, watch))
         x, held_out = tf.constant(examples.x), self._validation(validation, self.largest)
         history = np.full((len(self.members), epochs, 6), np.nan, np.float32)
@@ -103,8 +104,9 @@ class Group:
                 rows, targets = examples.batches(self.members[block.models[:, 0]], which + self.epoch, steps, size)
                 data = {"x": x, "rows": rows, "targets": targets, "n": np.int32(n)}
                 data |= {"first": np.int32(start), "epochs": np.int32(min(per_call, epochs - start))}
-                validate = ((which + 1) % validation_freq == 0) & (validation is not None)
-                held_out["steps"] = np.where(validate, len(held_out["x"]), 0).astype(np.int32)
+                if validation is not None:
+                    validate = (which + 1) % validation_freq == 0
+                    held_out["steps"] = np.where(validate, len(held_out["x"]), 0).astype(np.int32)
                 state, record = train(*tf.nest.map_structure(tf.convert_to_tensor, (state, hyper, data, held_out)))
                 record = np.stack([r.numpy() for r in record], axis=-1)[: epochs - start]
                 history[block.models[block.real], start : start + len(record)] = np.moveaxis(record, 0, 2)[block.real]
@@ -129,9 +131,8 @@ class Group:
         return stop
 
     def _validation(self, validation, models):
-        if validation is None:
-            y = np.zeros(1, np.int32) if self.loss != "mse" else np.zeros((1, self.outputs), np.float32)
-            validation = np.zeros((1, *self.input_shape), np.float32), y
+        if validation is None:  # a program that does not score is compiled sooner
+            return {}
         size = self._chunk(models, len(validation[0]))
         x, y = (tf.constant(chunks(a, size)) for a in validation)
         return {"x": x, "targets": y, "n": np.int32(len(validation[0]))}

@@ -3,8 +3,9 @@
 A block of models is a rectangle: G groups that see the same examples, K models in each. Activations are
 kept as [G, K, units, examples] and kernels as [G, K, out, in], so every layer is W h + b. While a group's
 models still share their input (its K axis has length 1), the product is one large matrix product. Only the
-inputs stay as [examples, units] up to the first product: masks and validation are faster there, where no axes
-are exchanged.
+inputs of dense layers stay as [examples, units] up to the first product: masks and validation are faster there,
+where no axes are exchanged. Convolutions and LSTMs are such products too, of patches and of states
+(``positions``, ``recurrent``).
 """
 
 from typing import NamedTuple
@@ -15,11 +16,13 @@ import tensorflow as tf
 
 from .. import layers, masks
 from ..layers.posteriors import Posterior
+from . import positions, recurrent
 from .connect import masked_product
 
 # What random words are for: three streams for every place in the network.
 _DROPOUT, _NOISE, _DROPCONNECT = range(3)
 _WEIGHTS = 2_000_000  # random weights; noise on gradients has the streams from 1,000,000
+_STATES = 3_000_000  # dropout on the state of an LSTM
 _RANDOM = {"density": layers.DensityDense, "sample": layers.SampledDense}
 MASKED = ("connect", "connect_batch")
 
@@ -34,9 +37,13 @@ class DenseNetwork(NamedTuple):
 
     ``ops``: ('dense', use_bias, form), ('activation', name), ('dropout', place), ('noise', place),
     ('batchnorm', center, scale, momentum, epsilon), ('softmax',). A place is 0 on the inputs and k after
-    the k-th hidden layer. The form of a dense layer says what multiplies its inputs: its kernel ('plain'), the
-    kernel with a length of its own for every unit ('gain'), divided by the norm of the whole ('matrix') or of the
-    weights of each unit ('columns'), random weights made from it ('density', 'sample'), the kernel under a mask for each
+    the k-th hidden layer. Images and sequences begin with ('image',) or ('sequence',) and have, before
+    ('flatten',) or an LSTM's last state: ('conv', use_bias, window, strides, padding), ('lstm', use_bias,
+    place, return_sequences), and ('spatial', place), which drops whole channels or features.
+
+    The form of a dense layer says what multiplies its inputs: its kernel ('plain'), the kernel with a length
+    of its own for every unit ('gain'), divided by the norm of the whole ('matrix') or of the weights of each
+    unit ('columns'), random weights made from it ('density', 'sample'), the kernel under a mask for each
     example or one for the batch ('connect', 'connect_batch'), or means of a `Posterior`; see ``helpers.layers``.
     """
 
@@ -55,6 +62,8 @@ class DenseNetwork(NamedTuple):
                 if isinstance(form, Posterior):
                     found += ["log_scale"] + ["count"] * (form.warmup > 0)
                 found += ["log_scale"] * (form in _RANDOM) + ["draw"] * (form == "density")
+            elif name in ("conv", "lstm"):
+                found += ["kernel"] * (1 if name == "conv" else 2) + ["bias"] * options[0]
             elif name == "batchnorm":
                 center, scale, *_ = options
                 found += ["gamma"] * scale + ["beta"] * center + ["mean", "variance"]
@@ -64,6 +73,12 @@ class DenseNetwork(NamedTuple):
     def kernels(self):
         """Positions of the kernels among the weight arrays."""
         return [i for i, kind in enumerate(self.kinds) if kind == "kernel"]
+
+    @property
+    def windows(self):
+        """What each kernel has before its inputs and outputs in Keras: (height, width) for a convolution, else ()."""
+        count = {"dense": [()], "lstm": [(), ()]}
+        return [w for op in self.ops for w in ([op[2]] if op[0] == "conv" else count.get(op[0], []))]
 
     @property
     def trained(self):
@@ -89,7 +104,11 @@ class DenseNetwork(NamedTuple):
         """
         after, rest = list(params), iter(range(len(params)))
         training, dense = hyper is not None, 0
-        h, rows = tf.reshape(x, [x.shape[0], 1, x.shape[1], -1]), True  # an example in each row
+        rows = self.ops[0][0] not in positions.LAYOUTS  # an example in each row
+        if rows:
+            h = tf.reshape(x, [x.shape[0], 1, x.shape[1], -1])
+        else:
+            h = positions.arranged(x, self.ops[0][0])
         for name, *options in self.ops:
             if name == "dense":
                 bias, form = options
@@ -124,8 +143,25 @@ class DenseNetwork(NamedTuple):
                 dense, rows = dense + 1, False
             elif name == "activation":
                 h = keras.activations.get(options[0])(h)
-            elif name == "dropout" and training:
-                words = masks.bits(hyper["seed"], 3 * options[0] + _DROPOUT, step, tuple(h.shape[2:]), rows)
+            elif name == "conv":
+                w, bias = params[next(rest)], params[next(rest)] if options[0] else 0.0
+                h = positions.convolved(lambda patches, w=w, bias=bias: product(w, patches) + bias, h, *options[1:])
+            elif name == "lstm":
+                bias, place, sequences = options
+                w, back = params[next(rest)], params[next(rest)]
+                shift, kept = params[next(rest)] if bias else 0.0, None
+                if training and place in hyper.get("recurrent", {}):
+                    shape = (4, back.shape[3], h.shape[-1])
+                    words = masks.bits(hyper["seed"], _STATES + place, step, shape)
+                    kept = masks.scaled(words, spread(hyper["recurrent"][place], words))
+                h = recurrent.lstm(
+                    lambda flat, w=w, shift=shift: product(w, flat) + shift, h, back, kept, sequences
+                )
+            elif name == "flatten":
+                h = positions.flattened(h)
+            elif name in ("dropout", "spatial") and training:
+                shape = positions.drawn(h, name == "spatial")
+                words = masks.bits(hyper["seed"], 3 * options[0] + _DROPOUT, step, shape, rows)
                 h = h * masks.scaled(words, spread(hyper["rate"][options[0]], h))
             elif name == "noise" and training:
                 noise = masks.normal(hyper["seed"], 3 * options[0] + _NOISE, step, tuple(h.shape[2:]), rows)
@@ -144,11 +180,12 @@ class DenseNetwork(NamedTuple):
                 h = (h - mean) * (gamma * tf.math.rsqrt(variance + epsilon)) + beta
         return h, after
 
-
     def divergence(self, params, hyper):
         """Return the KL terms of the layers that have one, each with its weight and warm-up, [G, K]; 0 without any."""
-        total, layers_found = 0.0, [op for op in self.ops if op[0] == "dense"]
-        for k, (place, (_, bias, form)) in enumerate(zip(self.kernels, layers_found)):
+        owners = [op for op in self.ops for _ in range({"dense": 1, "conv": 1, "lstm": 2}.get(op[0], 0))]
+        found = [(place, op) for place, op in zip(self.kernels, owners) if op[0] == "dense"]
+        total = 0.0
+        for k, (place, (_, bias, form)) in enumerate(found):
             if isinstance(form, Posterior):
                 free = params[place + 1 + bias]
                 strength = form.strength(params[place + 2 + bias])[:, :, 0, 0] if form.warmup else 1.0

@@ -7,6 +7,7 @@ same steps as its own ``fit``.
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from .network import spread
@@ -24,6 +25,8 @@ class Optimizer(NamedTuple):
     beta_2: float = 0.999
     epsilon: float = 1e-7
     weight_decay: float = 0.0
+    clipnorm: float = np.inf
+    global_clipnorm: float = np.inf
 
 
 _NAMED = {
@@ -34,6 +37,7 @@ _NAMED = {
     "adamw": keras.optimizers.AdamW,
 }
 _FIELDS = ("learning_rate", "momentum", "nesterov", "beta_1", "beta_2", "epsilon", "weight_decay")
+_FIELDS += ("clipnorm", "global_clipnorm")
 
 
 def read(optimizer, **options):
@@ -57,13 +61,30 @@ def read(optimizer, **options):
     if type(optimizer) not in (keras.optimizers.SGD, keras.optimizers.Adam, keras.optimizers.AdamW):
         raise ValueError(f"The stack has SGD, Adam and AdamW, not {type(optimizer).__name__}.")
     config = optimizer.get_config()
-    for name in ("clipnorm", "global_clipnorm", "clipvalue", "use_ema", "amsgrad", "gradient_accumulation_steps"):
+    for name in ("clipvalue", "use_ema", "amsgrad", "gradient_accumulation_steps"):
         if config.get(name):
             raise ValueError(f"The stack does not have the optimizer's option {name}={config[name]!r}.")
     if not isinstance(config["learning_rate"], (int, float)):
         raise ValueError("learning_rate must be a number for the stack, not a schedule.")
     found = {k: config[k] for k in _FIELDS if config.get(k) is not None}
     return Optimizer(kind="sgd" if "momentum" in config else "adam", **found)
+
+
+def clipped(gradients, hyper):
+    """Return gradients [G, K, …] with ``clipnorm`` (one by one) and ``global_clipnorm`` (together), as Keras clips."""
+
+    def length(g):
+        return tf.reduce_sum(tf.square(g), axis=list(range(2, g.shape.rank)))
+
+    def shorter(g, square, most):
+        return g * spread(tf.where(square > most * most, most * tf.math.rsqrt(square), 1.0), g)
+
+    if "clipnorm" in hyper:
+        gradients = [shorter(g, length(g), hyper["clipnorm"]) for g in gradients]
+    if "global_clipnorm" in hyper:
+        total = tf.add_n([length(g) for g in gradients])
+        gradients = [shorter(g, total, hyper["global_clipnorm"]) for g in gradients]
+    return gradients
 
 
 def update(rule, w, g, slots, step, hyper):

@@ -19,6 +19,8 @@ COLUMNS = {
     "l2": ("[0", "inf)", "λ of λ Σw² on the penalized kernels (gradient 2λw)"),
     "dropout": ("[0", "1)", "rate of dropout after every hidden layer"),
     "input_dropout": ("[0", "1)", "rate of dropout on the inputs"),
+    "spatial_dropout": ("[0", "1)", "rate of the model's SpatialDropout layers and of its LSTMs' dropout"),
+    "recurrent_dropout": ("[0", "1)", "rate of dropout on the states of the model's LSTMs, masks kept for all times"),
     "dropconnect": ("[0", "1)", "rate of the model's DropConnect layers; without any, of masks on all kernels, one per step"),
     "kl_weight": ("[0", "inf)", "weight of the KL term of layers that have one"),
     "input_noise": ("[0", "inf)", "standard deviation of Gaussian noise on the inputs"),
@@ -30,6 +32,8 @@ COLUMNS = {
     "momentum": ("[0", "1]", "momentum of SGD"),
     "weight_decay": ("[0", "inf)", "decoupled: w ← w − η · weight_decay · w, every weight and bias, as in Keras"),
     "coupled_weight_decay": ("[0", "inf)", "added to the gradient as weight_decay · w, as PyTorch's weight_decay"),
+    "clipnorm": ("(0", "inf]", "largest norm of the gradient of each kernel and bias, penalty included"),
+    "global_clipnorm": ("(0", "inf]", "largest norm of the gradient of all weights together, penalty included"),
     "patience": ("[0", "inf]", "epochs without improvement after which the model stops (see EarlyStopping)"),
 }
 INTEGERS = ("seed", "data_seed", "order_seed", "n_train", "weight_normalization")

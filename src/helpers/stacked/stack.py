@@ -28,10 +28,11 @@ class Stack:
     settings : DataFrame, one row per model (see ``grid``)
         Columns: arguments of ``build``, and those in ``settings.COLUMNS``. An empty cell means the
         default. ``dropout`` acts at the model's own Dropout layers, or after every hidden layer where it
-        has none; ``input_dropout`` likewise on the inputs.
+        has none; ``input_dropout`` likewise on the inputs; ``spatial_dropout`` at its SpatialDropout layers
+        and on the inputs of its LSTMs, ``recurrent_dropout`` on their states.
     penalize : 'all' (default), 'hidden' or 'output'
-        The layers whose kernels the columns ``l1``, ``l2``, ``prox_l1`` and ``max_norm`` act on, where
-        they take the place of the model's own regularizer or constraint. Biases are never penalized.
+        The kernels that the columns ``l1``, ``l2``, ``prox_l1`` and ``max_norm`` act on, where they take the
+        place of the model's own regularizer or constraint; an LSTM has two. Biases are never penalized.
 
     The same settings give the same weights, bit for bit, on the same machine. A model's weights depend on
     which others share the run only by rounding: less than 1e-5 after 50 steps (``tests``).
@@ -72,7 +73,8 @@ class Stack:
             Cross-entropy works on logits: a model may end in softmax or, like ``from_logits=True``, not.
         options
             The optimizer's own: ``learning_rate``, ``momentum``, ``beta_1``, ``weight_decay``, … A
-            column of the settings takes the place of ``learning_rate``, ``momentum``, ``weight_decay``.
+            column of the settings takes the place of ``learning_rate``, ``momentum``, ``weight_decay``,
+            ``clipnorm``, ``global_clipnorm``.
         """
         if loss not in losses.LOSSES:
             raise ValueError(
