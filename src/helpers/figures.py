@@ -33,6 +33,7 @@ COLORS = {
 
 WIDTH, HEIGHT = 6.4, 4.0  # inches; with 13 pt text a figure stays readable when a phone halves it
 SLIDER_KB = 600  # a page with a few sliders has to stay light
+_FRAME = {"fmt": "png", "dpi": 120}
 
 _LINES = ["baseline", "l2", "l1", "test", "elastic_net", "validation", "train"]
 _STYLE = {
@@ -132,6 +133,7 @@ def _render(fig, fmt, dpi=144):
     drop = {"Date": None, "Creator": None} if fmt == "svg" else {"Software": None}
     buffer = io.BytesIO()
     fig.savefig(buffer, format=fmt, dpi=dpi, metadata=drop)
+    fig.set_layout_engine("none")  # the places stay; working them out again takes as long as drawing
     return buffer.getvalue()
 
 
@@ -170,11 +172,12 @@ def show(fig, *, name, caption, alt):
     display(bundle, raw=True, metadata={"rt": {"name": name, "caption": caption, "alt": alt}})
 
 
-def _data_uri(fig):
-    """The figure as a data URI, SVG or PNG, whichever is smaller."""
-    svg, png = _render(fig, "svg"), _render(fig, "png", dpi=120)
-    kind, data = ("svg+xml", svg) if len(svg) <= len(png) else ("png", png)
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+def _data_uris(figs):
+    """The figures as data URIs, all SVG or all PNG: what is smaller for the first."""
+    svg, png = _render(figs[0], "svg"), _render(figs[0], **_FRAME)
+    kind, first, options = ("svg+xml", svg, {"fmt": "svg"}) if len(svg) <= len(png) else ("png", png, _FRAME)
+    for data in [first, *(_render(fig, **options) for fig in figs[1:])]:
+        yield f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def slider(frames, values, *, label, name, caption, alts, default=0):
@@ -215,9 +218,9 @@ def slider(frames, values, *, label, name, caption, alts, default=0):
     esc = html.escape
     texts = [v if isinstance(v, str) else f"{v:g}" for v in values]
     images = "\n".join(
-        f'<img class="rt-frame" src="{_data_uri(fig)}" alt="{esc(alt)}" data-value="{esc(text)}"'
+        f'<img class="rt-frame" src="{uri}" alt="{esc(alt)}" data-value="{esc(text)}"'
         f' style="max-width:100%"{"" if i == default else " hidden"}>'
-        for i, (fig, text, alt) in enumerate(zip(frames, texts, alts, strict=True))
+        for i, (uri, text, alt) in enumerate(zip(_data_uris(frames), texts, alts, strict=True))
     )
     if len(images) > SLIDER_KB * 1000:
         raise ValueError(
