@@ -33,7 +33,7 @@ COLORS = {
 
 WIDTH, HEIGHT = 6.4, 4.0  # inches; with 13 pt text a figure stays readable when a phone halves it
 SLIDER_KB = 600  # a page with a few sliders has to stay light
-_FRAME = {"fmt": "png", "dpi": 120}
+_FRAME = {"svg+xml": {"fmt": "svg"}, "png": {"fmt": "png", "dpi": 120}}
 
 _LINES = ["baseline", "l2", "l1", "test", "elastic_net", "validation", "train"]
 _STYLE = {
@@ -173,11 +173,12 @@ def show(fig, *, name, caption, alt):
 
 
 def _data_uris(figs):
-    """The figures as data URIs, all SVG or all PNG: what is smaller for the first."""
-    svg, png = _render(figs[0], "svg"), _render(figs[0], **_FRAME)
-    kind, first, options = ("svg+xml", svg, {"fmt": "svg"}) if len(svg) <= len(png) else ("png", png, _FRAME)
-    for data in [first, *(_render(fig, **options) for fig in figs[1:])]:
-        yield f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    """The figures as data URIs, all SVG or all PNG: what is smaller for the first and the last together."""
+    def size(options):
+        return sum(len(_render(fig, **options)) for fig in (figs[0], figs[-1]))
+
+    kind, options = min(_FRAME.items(), key=lambda frame: size(frame[1]))
+    return [f"data:image/{kind};base64,{base64.b64encode(_render(fig, **options)).decode()}" for fig in figs]
 
 
 def slider(frames, values, *, label, name, caption, alts, default=0):
