@@ -13,7 +13,6 @@ from .. import masks
 _BITS = 32  # examples per word
 _DIGITS = 8  # binary digits of a rate: it is rounded to a multiple of 1/256
 _LANES = 16  # numbers that a processor adds at a time
-_FEW = 128  # inputs; beyond it, the other order of summation is faster and quicker to compile
 
 
 def kept(rate):
@@ -88,17 +87,9 @@ def masked_product(w, h, seed, stream, step, rate, first=False):
 def _forward(w, words, rows):
     """Return Σᵢ w[o, i] m[b, o, i] rows[b, i], [G, K, blocks, 32, out], for rows [G, K, blocks, 32, in].
 
-    For few inputs the 32 examples of a word run side by side. For many, the inputs are added sixteen at a time, so that
-    sixteen sums run side by side until the very end.
+    The inputs are added sixteen at a time, so that sixteen sums run side by side until the very end.
     """
-    total, places = 0.0, _places()
-    if w.shape[3] <= _FEW:
-        columns = tf.transpose(rows, [0, 1, 2, 4, 3])  # the examples last
-        for i in range(w.shape[3]):
-            kept_inputs = _kept(words[:, :, :, :, i, None], places, columns[:, :, :, None, i])
-            total += w[:, :, None, :, i, None] * kept_inputs
-        return tf.linalg.matrix_transpose(total)
-    places = places[:, None, None]
+    total, places = 0.0, _places()[:, None, None]
     for start in range(0, w.shape[3], _LANES):
         part = slice(start, start + _LANES)
         total += w[:, :, None, None, :, part] * _kept(words[:, :, :, None, :, part], places, rows[:, :, :, :, None, part])
