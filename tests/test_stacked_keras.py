@@ -331,3 +331,23 @@ def test_generic_path():
         compiled(model, OPTIMIZERS["adam"](), "sparse_categorical_crossentropy").fit(x, Y, BATCH, 10, shuffle=False, verbose=0)
         assert distance(stack.weights(i), model.get_weights()) <= 1e-5
         np.testing.assert_allclose(stack.predict(x)[i], model.predict(x, verbose=0), atol=1e-4)
+
+
+def test_scores_do_not_change_when_repeated():
+    """A forward pass that is repeated is compiled; it scores alike, whatever the number of examples."""
+    stack, _ = stack_of(dense, stacked.grid(seed=range(3)), "adam")
+    many = np.resize(X_VAL, (2500, *X_VAL.shape[1:]))
+    for x in (X_VAL, many):
+        first = stack.predict(x)
+        for _ in range(8):
+            again = stack.predict(x)
+        assert np.abs(again - first).max() < 1e-5
+
+
+def test_going_on_keeps_the_rows():
+    """A second `fit` trains on the rows and labels of the first, unless the labels are others."""
+    stack = stacked.Stack(dense, stacked.grid(seed=[1, 2], n_train=30, label_noise=[0, 0.3]))
+    stack.compile("sgd")
+    drawn = [(stack.fit(X, y, BATCH, verbose=0), stack.rows(1))[1] for y in (Y, Y.copy(), (Y + 1) % (Y.max() + 1))]
+    assert all(np.array_equal(a, b) for a, b in zip(drawn[0], drawn[1]))
+    assert not np.array_equal(drawn[0][1], drawn[2][1])

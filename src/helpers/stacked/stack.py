@@ -139,7 +139,7 @@ class Stack:
         if verbose not in ("auto", 0, 1):
             raise ValueError(f"verbose must be 'auto', 0 or 1, got {verbose!r}.")
         x, y = self._xy(x, y)
-        self.examples = Examples(self.settings, x, y, shuffle)
+        self.examples = Examples(self.settings, x, y, shuffle, before=self.examples)
         validation = self._xy(*validation_data) if validation_data is not None else None
         patience = table.column(self.settings, "patience", np.nan)
         stop = stopping.read(callbacks, patience, validation is not None and validation_freq == 1)
