@@ -30,7 +30,7 @@ class Group:
     ``members``: their row numbers in the stack's settings. ``params``: a list of arrays [models, …].
     ``hyper``: their settings, each [models], nested in lists and dicts. ``outputs``: length of the
     output. ``unit_bytes``: bytes of activations per model and example, without the inputs. ``passes``: how often
-    so many (models, examples) were scored.
+    such models were scored on so many examples.
     """
 
     network: Any
@@ -181,25 +181,31 @@ class Group:
         for into, value in zip(arrays, values):
             into[block.models[block.real]] = np.asarray(value)[block.real]
 
-    def score(self, models, x, y, training=False):
-        """Return [models, (loss, accuracy)] of some models (a slice or positions in this group) on (x, y)."""
-        total = 0.0
-        for z, k in self._forward(models, x, training):
-            values = losses.per_example(self.loss, self.network, z, tf.constant(y[k][None]))
-            total += np.stack([v.numpy()[0].sum(axis=1, dtype=float) for v in values], axis=-1)
-        return total / len(x)
+    def score(self, models, x, y, training=False, rows=None):
+        """Return [G, K, (loss, accuracy)] of the models at positions ``models`` [G, K] of this group on (x, y).
+
+        With ``rows`` [G, n], each of the G rows of models has its own: those of ``x``, and ``y`` [G, n, …].
+        """
+        total, y = 0.0, y if rows is not None else y[None]
+        for z, k in self._forward(models, x, training, rows):
+            values = losses.per_example(self.loss, self.network, z, tf.constant(y[:, k]))
+            total += np.stack([v.numpy().sum(axis=2, dtype=float) for v in values], axis=-1)
+        return total / y.shape[1]
 
     def evaluate(self, x, y, training=False):
         """Return [models, (loss, accuracy)] on examples that all models share."""
-        return np.concatenate([self.score(which, x, y, training) for which in self._portions()])
+        return np.concatenate([self.score(which, x, y, training)[0] for which in self._portions()])
 
     def evaluate_train(self, examples, clean):
         """Return [models, (loss, accuracy)] on each model's own training rows."""
-        out, place = np.empty((len(self.members), 2)), {m: k for k, m in enumerate(self.members)}
-        for _, models in examples.groups(self.members):
-            rows, labels = examples.of(models[0])
-            which = [place[m] for m in models]
-            out[which] = self.score(which, examples.x[rows], examples.y[rows] if clean else labels)
+        out, place, alike = np.empty((len(self.members), 2)), {m: k for k, m in enumerate(self.members)}, {}
+        for n, models in examples.groups(self.members):
+            alike.setdefault((n, len(models)), []).append([place[m] for m in models])
+        for which in map(np.array, alike.values()):
+            height = max(1, self._most() // which.shape[1])
+            for part in (which[start : start + height] for start in range(0, len(which), height)):
+                rows, labels = map(np.stack, zip(*(examples.of(self.members[models[0]]) for models in part)))
+                out[part] = self.score(part, examples.x, examples.y[rows] if clean else labels, rows=rows)
         return out
 
     def predict(self, x):
@@ -207,36 +213,40 @@ class Group:
         out = np.empty((len(self.members), len(x), self.outputs), np.float32)
         for which in self._portions():
             for z, k in self._forward(which, x):
-                out[which, k] = tf.linalg.matrix_transpose(losses.outputs(self.network, z))[0].numpy()
+                out[which[0], k] = tf.linalg.matrix_transpose(losses.outputs(self.network, z))[0].numpy()
         return out
 
-    def _portions(self):
-        """Return slices of models whose weights fit the cache together."""
-        most = max(1, int(plan.cache_bytes() / 3 / sum(w[0].nbytes for w in self.params)))
-        return [slice(start, start + most) for start in range(0, len(self.members), most)]
+    def _most(self):
+        """Return how many models' weights fit the cache together."""
+        return max(1, int(plan.cache_bytes() / 3 / sum(w[0].nbytes for w in self.params)))
 
-    def _forward(self, models, x, training=False):
-        """Yield (logits [1, models, outputs, examples], slice of the examples) chunk by chunk.
+    def _portions(self):
+        """Return positions [1, K] of models whose weights fit the cache together."""
+        count, most = len(self.members), self._most()
+        return [np.arange(start, min(start + most, count))[None] for start in range(0, count, most)]
+
+    def _forward(self, models, x, training=False, rows=None):
+        """Yield (logits [G, K, outputs, examples], slice of the examples) chunk by chunk; see ``score``.
 
         The first passes are plain TensorFlow, half as fast as XLA but not to be compiled.
         """
-        params = [tf.constant(w[models][None]) for w in self.params]
-        size, hyper = self._chunk(params[0].shape[1], len(x)), None
-        shape = params[0].shape[1], len(x)
-        self.passes[shape] += 1
-        dense = self.network.compiled and len(self.input_shape) == 1
-        if dense and not training and self.passes[shape] > _FEW:
-            size = -(-len(x) // -(-len(x) // size))  # nearly even chunks, for one shape
-            parts = tf.constant(chunks(x, size)[:, None])
-            run = _compiled(self.network).get_concrete_function(params, parts[0])
-            for i, part in enumerate(parts):
-                k = slice(i * size, min((i + 1) * size, len(x)))
-                yield run(params, part)[..., : k.stop - k.start], k
-            return
+        params, count = [tf.constant(w[models]) for w in self.params], len(x) if rows is None else rows.shape[1]
+        size, hyper = self._chunk(models.size, count), None
+        self.passes[models.shape, count] += 1
+        often = self.passes[models.shape, count] > _FEW and len(self.input_shape) == 1
+        often &= self.network.compiled and not training
+        if often:
+            size = -(-count // -(-count // size))  # nearly even chunks, for one shape
         if training:
-            hyper = tf.nest.map_structure(lambda v: tf.constant(v.astype(np.float32)[models][None]), self.hyper)
-            hyper["seed"] = table.column(self.settings, "seed", 0).astype(np.uint32)[models][None]
-        for start in range(0, len(x), size):
-            k = slice(start, start + size)
+            hyper = tf.nest.map_structure(lambda v: tf.constant(v.astype(np.float32)[models]), self.hyper)
+            hyper["seed"] = table.column(self.settings, "seed", 0).astype(np.uint32)[models]
+        for start in range(0, count, size):
+            k = slice(start, min(start + size, count))
+            inputs, filling = x[k][None] if rows is None else x[rows[:, k]], start + size - k.stop
+            if often:
+                part = tf.constant(np.pad(inputs, ((0, 0), (0, filling), (0, 0))))
+                run = _compiled(self.network).get_concrete_function(params, part)
+                yield run(params, part)[..., : size - filling], k
+                continue
             step = np.uint32(2**31 + start)  # no training step, so that these masks were never trained with
-            yield self.network.logits(params, tf.constant(x[k][None]), hyper, step, tf.ones(len(x[k])))[0], k
+            yield self.network.logits(params, tf.constant(inputs), hyper, step, tf.ones(inputs.shape[1]))[0], k
