@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from keras_reference import X_VAL, Y_VAL, X, Y, dense
 
 from helpers import stacked
-from helpers.stacked import plan
+from helpers.stacked import network, plan
 
 
 def small(width=4, activation="tanh"):
@@ -246,3 +246,16 @@ def test_the_grid_is_a_full_product():
     stack.compile()
     penalty = stack.fit(X[:32], Y[:32]).penalty.to_numpy()
     assert (penalty[[0, 2]] == 0).all() and (penalty[[1, 3, 4]] > 0).all()
+
+
+def test_stacks_of_other_lengths_share_what_is_compiled(monkeypatch):
+    """Numbers of examples and of epochs are no part of a compiled program, within limits."""
+    traced, logits = [], network.DenseNetwork.logits
+    monkeypatch.setattr(network.DenseNetwork, "logits", lambda self, *a: traced.append(len(a) > 2) or logits(self, *a))
+    compiled = {"optimizer": "sgd", "momentum": 0.5}
+    for n, epochs in ((50, 3), (120, 2)):
+        stack = fitted(stacked.grid(seed=[0, 1], n_train=n), compiled, epochs=epochs, validation_data=(X_VAL, Y_VAL))
+        assert (stack.steps == epochs * -(-n // 50)).all()
+        assert sum(traced) == 1, "the second stack takes the program of the first"
+    fitted(stacked.grid(seed=[0, 1], n_train=50, l2=0.1), compiled, validation_data=(X_VAL, Y_VAL))
+    assert sum(traced) == 2, "a regularizer is part of it"

@@ -32,9 +32,11 @@ def trainer(program):
     state : {params, slots, step}, and ``watch`` where models may stop
     hyper : settings [G, K], lists of them for what each kernel has, ``seed`` [G, K or 1]
         A regularizer that no model has is absent and costs nothing.
-    data : {x [N, …], rows int32 [E, G, T, B], targets [E, G, T, B] or [E, G, T, B, outputs], n, first, epochs}
-    validation : {x [T', B', …], targets, n, steps int32 [E]}, or {} where nothing is held out
-        ``steps`` is T' in the epochs that validate, else 0.
+    data : {x [N, …], rows int32 [S, G, B], targets, n, first, epochs, validates int32 [E]}
+        ``rows`` holds the batches of ``epochs`` ≤ E epochs one after the other, and then filling; ``targets`` are
+        classes alike, [S, G, B], or the targets [N, outputs] of all examples. ``validates`` is 1 in the epochs
+        that validate, else 0.
+    validation : {x [T', B', …], targets, n}, or {} where nothing is held out
 
     ``record``: six tensors [E, G, K]: loss, accuracy, val_loss, val_accuracy, penalty, all NaN in the
     epochs in which a model was no longer trained or not validated, and 1 where it was trained, else 0.
@@ -49,7 +51,7 @@ def trainer(program):
 
 
 def _epochs(program, state, hyper, data, validation):
-    network, (length, _, _, size) = program.network, data["rows"].shape[:4]
+    network, size, length = program.network, data["rows"].shape[2], data["validates"].shape[0]
     last = (data["n"] + size - 1) // size
     zero = tf.zeros_like(hyper["learning_rate"])
 
@@ -58,7 +60,8 @@ def _epochs(program, state, hyper, data, validation):
 
         def batch(t, state, sums):
             inside = tf.cast(t * size + tf.range(size) < data["n"], tf.float32)
-            rows, y = data["rows"][e, :, t], data["targets"][e, :, t]
+            rows = data["rows"][e * last + t]
+            y = tf.gather(data["targets"], rows) if program.loss == "mse" else data["targets"][e * last + t]
             if not network.compiled:  # outside XLA the last batch may be as short as it is
                 count = tf.minimum(size, data["n"] - t * size)
                 inside, rows, y = inside[:count], rows[:, :count], y[:, :count]
@@ -70,7 +73,8 @@ def _epochs(program, state, hyper, data, validation):
         _, state, sums = tf.while_loop(lambda t, *_: t < last, batch, [0, state, [zero, zero]])
         kernels = [state["params"][i] for i in network.kernels]
         now = [s / tf.cast(data["n"], tf.float32) for s in sums]
-        now += _validated(program, state["params"], validation, e) if validation else [zero + float("nan")] * 2
+        nan = zero + float("nan")
+        now += _validated(program, state["params"], validation, data["validates"][e]) if validation else [nan, nan]
         now.append(losses.penalty(kernels, hyper) + network.divergence(state["params"], hyper))
         trained = tf.ones_like(zero)
         if program.watch:
@@ -116,9 +120,9 @@ def _step(program, state, hyper, x, y, inside):
     return {"params": after, "slots": slots}, sums
 
 
-def _validated(program, params, validation, e):
-    """Return the means over the validation examples of loss and correct, [G, K]; NaN where epoch e does not validate."""
-    size, steps = validation["x"].shape[1], validation["steps"][e]
+def _validated(program, params, validation, validates):
+    """Return the means over the validation examples of loss and correct, [G, K]; NaN where ``validates`` is 0."""
+    size, steps = validation["x"].shape[1], validation["x"].shape[0] * validates
     zero = tf.zeros(params[0].shape[:2])
 
     def chunk(t, loss, correct):

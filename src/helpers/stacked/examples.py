@@ -82,17 +82,21 @@ class Examples:
         return np.random.default_rng([seed, epoch]).permutation(n) if self.shuffle else np.arange(n)
 
     def batches(self, models, epochs, steps, size):
-        """Return rows int32 [E, G, steps, size] and targets alike for one model of each group; filled with row 0."""
+        """Return rows int32 [E, G, steps, size] for one model of each group, filled with row 0, and classes alike.
+
+        The targets of 'mse' are those of the rows, and None is returned for them.
+        """
         rows = np.zeros((len(epochs), len(models), steps * size), np.int32)
-        labels = np.zeros(rows.shape + self.y.shape[1:], self.y.dtype)
+        labels = np.zeros_like(rows) if self.y.ndim == 1 else None
         for g, i in enumerate(models):
             own_rows, own_labels = self.of(i)
             for e, epoch in enumerate(epochs):
                 order = self.order(i, epoch)
                 rows[e, g, : len(order)] = own_rows[order]
-                labels[e, g, : len(order)] = own_labels[order]
+                if labels is not None:
+                    labels[e, g, : len(order)] = own_labels[order]
         lead = (len(epochs), len(models), steps, size)
-        return rows.reshape(lead), labels.reshape(lead + self.y.shape[1:])
+        return rows.reshape(lead), None if labels is None else labels.reshape(lead)
 
 
 def chunks(array, size):

@@ -86,24 +86,25 @@ class Group:
         most = max(n for n, _ in examples.groups(self.members))
         self.size, self.chosen = min(size, most), self.blocks(examples, min(size, most))
         self.largest, self.steps = max(block.models.size for block in self.chosen), -(-most // self.size)
-        call = 8 * len(self.chosen[0].models) * self.steps * self.size  # bytes of rows and labels in an epoch
-        self.per_call = 1 if single else max(1, min(epochs, _ORDER_BYTES // call))
+        step = 8 * len(self.chosen[0].models) * self.size  # bytes of rows and labels
+        self.per_call = 1 if single else max(1, min(epochs, _ORDER_BYTES // (step * self.steps)))
         own = sum(w[0].nbytes for w in self.params) if restore else 0
         return {
             "weights": self.largest * (2 * self.model_bytes + own),
             "activations": max(self.largest * self._activations(self.size), _SCORE_BYTES),
-            "orders": 2 * call * self.per_call,
+            "orders": 2 * step * plan.rounded(self.per_call * self.steps),
             "all": len(self.members) * self.model_bytes,
         }
 
     def fit(self, examples, epochs, validation, validation_freq, stop, callbacks, progress):
         """Train all blocks; return [models, epochs, 6]: ``stopping.RECORD``, and 1 where a model was trained."""
-        blocks, size, steps, per_call = self.chosen, self.size, self.steps, self.per_call
+        blocks, size, per_call, mse = self.chosen, self.size, self.per_call, self.loss == "mse"
         watch, patience, min_delta, start_from = stop
         # These are settings, and no part of the program.
         rule = self.rule._replace(learning_rate=0.0, momentum=0.0, weight_decay=0.0, clipnorm=0.0, global_clipnorm=0.0)
         train = engine.trainer(engine.Program(self.network, self.loss, rule, watch))
-        x, held_out = tf.constant(examples.x), self._validation(validation, self.largest)
+        x, held_out = tf.constant(plan.filled(examples.x)), self._validation(validation, self.largest)
+        every = tf.constant(plan.filled(examples.y)) if mse else None
         history = np.full((len(self.members), epochs, 6), np.nan, np.float32)
         self.best_epoch = np.full(len(self.members), -1)
         for block in blocks:
@@ -111,15 +112,16 @@ class Group:
             state = self._state(block, watch)
             hyper = self._hyper(block, patience, min_delta, start_from)
             for start in range(0, epochs, per_call):
-                which = np.arange(start, start + per_call)
-                rows, targets = examples.batches(self.members[block.models[:, 0]], which + self.epoch, steps, size)
-                data = {"x": x, "rows": rows, "targets": targets, "n": np.int32(n)}
-                data |= {"first": np.int32(start), "epochs": np.int32(min(per_call, epochs - start))}
-                if validation is not None:
-                    validate = (which + 1) % validation_freq == 0
-                    held_out["steps"] = np.where(validate, len(held_out["x"]), 0).astype(np.int32)
+                which = np.arange(start, min(start + per_call, epochs))
+                shared = self.members[block.models[:, 0]]
+                rows, labels = examples.batches(shared, which + self.epoch, -(-n // size), size)
+                rows, labels = (self._in_turn(a) if a is not None else every for a in (rows, labels))
+                data = {"x": x, "rows": rows, "targets": labels, "n": np.int32(n)}
+                data |= {"first": np.int32(start), "epochs": np.int32(len(which))}
+                data["validates"] = np.zeros(plan.rounded(per_call), np.int32)
+                data["validates"][: len(which)] = (which + 1) % validation_freq == 0
                 state, record = train(*tf.nest.map_structure(tf.convert_to_tensor, (state, hyper, data, held_out)))
-                record = np.stack([r.numpy() for r in record], axis=-1)[: epochs - start]
+                record = np.stack([r.numpy()[: len(which)] for r in record], axis=-1)
                 history[block.models[block.real], start : start + len(record)] = np.moveaxis(record, 0, 2)[block.real]
                 trained = record[..., -1].sum(axis=0).astype(np.int32)  # epochs; a stopped model takes no more steps
                 self.step[block.models[block.real]] += -(-n // size) * trained[block.real]
@@ -132,6 +134,13 @@ class Group:
             self._keep(block, state, watch)
         self.epoch += epochs
         return history
+
+    def _in_turn(self, batches):
+        """Return ``batches`` [E, G, T, B] as [S, G, B], one after the other, and then zeros."""
+        steps = batches.shape[0] * batches.shape[2]
+        out = np.zeros((plan.rounded(self.per_call * self.steps), batches.shape[1], self.size), batches.dtype)
+        out[:steps] = np.moveaxis(batches, 1, 2).reshape(steps, *out.shape[1:])
+        return out
 
     def _stopped(self, callbacks, epoch, block, record):
         stop = np.zeros(block.models.shape, bool)

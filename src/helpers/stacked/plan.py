@@ -40,6 +40,16 @@ def mebibytes(size):
     return f"{size / 2**20:,.1f} MiB"
 
 
+def rounded(count):
+    """Return the power of two from 256 that holds ``count``: few shapes, so that stacks share what is compiled."""
+    return max(256, 1 << (int(count) - 1).bit_length())
+
+
+def filled(array):
+    """Return ``array`` with rows of zeros up to 1024 rows; one with more as it is."""
+    return np.concatenate([array, np.zeros((max(0, 1024 - len(array)), *array.shape[1:]), array.dtype)])
+
+
 def blocks(groups, most):
     """Return the blocks of one architecture.
 
