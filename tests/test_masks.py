@@ -130,3 +130,9 @@ def test_same_place_same_word():
     assert masks.keep(alone, 0.0).numpy().all()
     low, high = masks.keep(alone, 0.2).numpy(), masks.keep(alone, 0.6).numpy()
     assert (low | ~high).all(), "what a low rate drops, a high rate drops"
+
+
+def test_cosine():
+    """Between 0 and 1 turn the series is the cosine, to a few roundings of a float32."""
+    turns = (np.arange(2**16, dtype="float32") + 0.5) * 2.0**-16
+    np.testing.assert_allclose(masks._cosine(tf.constant(turns)), np.cos(2 * np.pi * turns.astype(float)), atol=3e-7)
