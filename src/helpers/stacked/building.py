@@ -9,6 +9,7 @@ import numpy as np
 from . import architecture, dense, generic
 from . import settings as table
 from .group import Group
+from .redraw import Redraw
 
 
 class Builder:
@@ -59,8 +60,8 @@ class Builder:
         return {name: values[i] for name, values in self._arguments.items() if values[i] is not None}
 
     def _key(self, i):
-        """What decides a model's structure and initial weights."""
-        return (int(self._seeds[i]), *self._arguments_of(i).items())
+        """What decides a model's structure; with its seed also its initial weights."""
+        return tuple(self._arguments_of(i).items())
 
     def groups(self, penalize):
         """Return the groups, and in words which path they take and why."""
@@ -76,15 +77,43 @@ class Builder:
             groups = list(self._dense(made, penalize))
             way = "dense stack: every layer is dense, a convolution, an LSTM or acts element by element, in a chain"
         else:
-            groups = list(self._generic(made, penalize))
+            groups = list(self._generic(penalize))
             way = f"generic, models side by side in one graph: {reason}"
         return groups, f"{way} ({len(groups)} architecture{'s' if len(groups) > 1 else ''})"
 
-    def _dense(self, made, penalize):
+    def _weights(self, members, first):
+        """Return the initial weights of each of ``members``, which differ in nothing but their seeds.
+
+        ``first`` is the model of the first. The second seed's is built, too; if its weights can be drawn again, the
+        others are drawn and not built.
+        """
+        found, draw = {int(self._seeds[members[0]]): first.get_weights()}, None
+        for i in members:
+            seed = int(self._seeds[i])
+            if seed in found:
+                continue
+            if draw is None:
+                found[seed], again = self.model(i).get_weights(), Redraw(first, int(self._seeds[members[0]]))
+                same = all(np.array_equal(a, b) for a, b in zip(again.weights(seed), found[seed], strict=True))
+                draw = again.weights if same else False
+            else:
+                found[seed] = draw(seed) if draw else self.model(i).get_weights()
+        return [found[int(self._seeds[i])] for i in members]
+
+    def _alike(self):
+        """Yield the rows of the settings that differ in nothing that the build function gets but their seeds."""
         found = {}
         for i in range(len(self.settings)):
-            model = made[self._key(i)]
-            ops, values = architecture.read(model)
+            found.setdefault(self._key(i), []).append(i)
+        yield from found.items()
+
+    def _dense(self, made, penalize):
+        found, weights = {}, {}
+        for key, alike in self._alike():
+            weights |= dict(zip(alike, self._weights(alike, made[key])))
+        read = {key: architecture.read(model) for key, model in made.items()}
+        for i in range(len(self.settings)):
+            model, (ops, values) = made[self._key(i)], read[self._key(i)]
             key = (ops, model.input_shape[1:], tuple(w.shape for w in model.weights))
             found.setdefault(key, []).append((i, values, model))
         for (ops, *_), entries in found.items():
@@ -93,17 +122,17 @@ class Builder:
             network, hyper = dense.gather(ops, values, chosen, penalize)
             normalized = table.column(chosen, "weight_normalization", 0.0)
             arrays = [
-                dense.from_keras(network, m.get_weights(), flag, self._seeds[i])
-                for i, m, flag in zip(members, models, normalized)
+                dense.from_keras(network, weights[i], flag, self._seeds[i]) for i, flag in zip(members, normalized)
             ]
             yield _group(network, members, arrays, hyper, chosen, models[0])
 
-    def _generic(self, made, penalize):
-        found = {}
-        for i in range(len(self.settings)):
-            found.setdefault(self._key(i)[1:], []).append(i)
-        for members in found.values():
-            models = [made[self._key(i)] for i in members]
+    def _generic(self, penalize):
+        for _, members in self._alike():
+            by_seed = {}
+            for i in members:
+                if self._seeds[i] not in by_seed:
+                    by_seed[self._seeds[i]] = self.model(i)
+            models = [by_seed[self._seeds[i]] for i in members]
             generic.refuse_other_penalties(models[0])
             network, chosen = generic.KerasNetwork(models[0]), self.settings.iloc[members]
             arrays = [network.arrays(m) for m in models]
