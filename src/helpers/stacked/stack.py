@@ -24,7 +24,8 @@ class Stack:
     build : a function that returns a Keras model, or a Keras model
         A function may take arguments; columns of ``settings`` with their names are passed to it. It is
         called after ``keras.utils.set_random_seed(seed)``, so a seed gives the same initial weights in
-        every arm; the weights of further seeds are drawn without a call where that gives the same. A model is cloned, and each seed draws fresh weights for it.
+        every arm; the weights of further seeds are drawn without a call where that gives the same. A model is
+        cloned, and each seed draws fresh weights for it.
     settings : DataFrame, one row per model (see ``grid``)
         Columns: arguments of ``build``, and those in ``settings.COLUMNS``. An empty cell means the
         default. ``dropout`` acts at the model's own Dropout layers, or after every hidden layer where it
