@@ -14,7 +14,9 @@ from helpers.stacked import connect
 KINDS = {
     "example": lambda units, **kw: layers.DropConnectDense(units, rate=0.4, **kw),
     "batch": lambda units, **kw: layers.DropConnectDense(units, rate=0.4, per_example=False, **kw),
-    "gaussian": lambda units, **kw: layers.VariationalDense(units, kl_weight=1e-3, prior_scale=0.5, start=0.2, **kw),
+    "gaussian": lambda units, **kw: layers.VariationalDense(
+        units, kl_weight=1e-3, prior_scale=0.5, start=0.2, speed=2.0, **kw
+    ),
     "dropout": lambda units, **kw: layers.VariationalDropoutDense(units, kl_weight=1e-3, start=0.3, warmup=5, **kw),
 }
 X1 = np.array([[0.5, -1.0, 2.0, 0.0]], "float32")
@@ -165,6 +167,20 @@ def test_adam_moves_log_rates_faster():
     before = model.layers[0].log_rate()
     model.train_on_batch(X, np.eye(3)[Y])
     np.testing.assert_allclose(model.layers[0].log_rate() - before, 0.03, rtol=0.05)
+
+
+def test_adam_moves_widths_faster():
+    """The same for log σ, which the KL term alone takes towards the prior."""
+    moved = {}
+    for speed in (1.0, 10.0):
+        layer = layers.VariationalDense(3, kl_weight=1.0, prior_scale=0.5, start=0.05, speed=speed)
+        model = keras.Sequential([keras.Input((12,)), layer])
+        model.compile(keras.optimizers.Adam(0.001), "mse")
+        before = layer.posterior.variance(layer.kernel, layer.free).numpy()
+        np.testing.assert_allclose(before, 0.05**2, rtol=1e-4)
+        model.train_on_batch(X, np.eye(3)[Y])
+        moved[speed] = np.log(layer.posterior.variance(layer.kernel, layer.free).numpy() / before).mean() / 2
+    np.testing.assert_allclose([moved[1.0], moved[10.0]], [0.001, 0.01], rtol=0.05)
 
 
 def keras_told(model, steps, monkeypatch, name, told):

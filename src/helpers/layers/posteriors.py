@@ -27,26 +27,29 @@ class Posterior:
 
 @dataclass(frozen=True)
 class Gaussian(Posterior):
-    """N(μ, σ²) with σ = exp(free) against the prior N(0, prior_scale²) (Blundell et al. 2015)."""
+    """N(μ, σ²) against the prior N(0, prior_scale²) (Blundell et al. 2015); log σ = speed · free.
+
+    Adam moves every number it trains by about the same step; so ``speed`` is how many times faster log σ learns than μ.
+    """
 
     prior_scale: float = 1.0
+    speed: float = 1.0
 
     def variance(self, mean, free):
         """Return σ²."""
-        return ops.exp(2.0 * free)
+        return ops.exp(2.0 * self.speed * free)
 
     def divergence(self, mean, free):
         """Return KL(N(μ, σ²) ‖ N(0, s²)) = log(s/σ) + (σ² + μ²)/(2s²) − ½ in nats."""
-        squares = ops.exp(2.0 * free) + ops.square(mean)
-        return math.log(self.prior_scale) - free + squares / (2.0 * self.prior_scale**2) - 0.5
+        squares = self.variance(mean, free) + ops.square(mean)
+        return math.log(self.prior_scale) - self.speed * free + squares / (2.0 * self.prior_scale**2) - 0.5
 
 
 @dataclass(frozen=True)
 class Multiplicative(Posterior):
     """N(μ, α μ²), Gaussian dropout with a rate per weight, against the log-uniform prior (Kingma et al. 2015).
 
-    log α = speed · free, within ±8. Adam moves every number it trains by about the same step; so ``speed`` is how many
-    times faster log α learns than μ.
+    log α = speed · free, within ±8; ``speed`` as in ``Gaussian``.
     """
 
     speed: float = 30.0

@@ -25,7 +25,7 @@ class PosteriorDense(keras.layers.Dense):
         self.seed = seed
 
     def build(self, input_shape):
-        """Make the weights: kernel (means), bias, free (log σ, or log α divided by the speed)."""
+        """Make the weights: kernel (means), bias, free (log σ or log α, divided by the speed)."""
         super().build(input_shape)
         # Not before: so a model starts from the same means as with Dense in its place.
         self._generator = keras.random.SeedGenerator(self.seed)
@@ -76,21 +76,23 @@ class VariationalDense(PosteriorDense):
         Standard deviation of the prior.
     start : float
         Standard deviation of all weights before training.
+    speed : float
+        How many times faster log σ learns than μ under Adam.
     warmup : int
         Training steps over which the KL term grows to its full weight.
     seed : int, optional
     units, **options : as in ``keras.layers.Dense``
     """
 
-    def __init__(self, units, kl_weight=1.0, prior_scale=1.0, start=0.05, **options):
+    def __init__(self, units, kl_weight=1.0, prior_scale=1.0, start=0.05, speed=1.0, **options):
         super().__init__(units, kl_weight, **options)
-        self.prior_scale, self.start = prior_scale, start
-        self.posterior = Gaussian(self.warmup, prior_scale)
-        self.free_initializer = keras.initializers.Constant(math.log(start))
+        self.prior_scale, self.start, self.speed = prior_scale, start, speed
+        self.posterior = Gaussian(self.warmup, prior_scale, speed)
+        self.free_initializer = keras.initializers.Constant(math.log(start) / speed)
 
     def get_config(self):
         """Return the configuration from which the layer can be made again."""
-        return super().get_config() | {"prior_scale": self.prior_scale, "start": self.start}
+        return super().get_config() | {"prior_scale": self.prior_scale, "start": self.start, "speed": self.speed}
 
 
 @keras.saving.register_keras_serializable("helpers")
