@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import time
+from functools import cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
@@ -54,19 +55,22 @@ def defaults(notebook):
                          "'seeds: int = 8  # what it is'.") from None
 
 
+@cache  # every page imports much the same modules
 def _imports(source, depth=1):
-    """Names of the modules of `helpers` that a source imports; `depth` is that of its file's folder."""
+    """The set of modules of `helpers` that a source imports; `depth` is that of its file's folder."""
     try:
         tree = parse_code(source)
     except SyntaxError:  # it will fail when it runs, and is named then
-        return
+        return frozenset()
+    found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("helpers."))
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("helpers.")}
         elif isinstance(node, ast.ImportFrom) and node.level == depth:
-            yield from [node.module.split(".")[0]] if node.module else (alias.name for alias in node.names)
+            found |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level and node.module.split(".")[0] == "helpers":
-            yield from node.module.split(".")[1:2] or (alias.name for alias in node.names)
+            found |= set(node.module.split(".")[1:2]) or {alias.name for alias in node.names}
+    return frozenset(found)
 
 
 def _files(name, package):
@@ -82,7 +86,7 @@ def closure(notebook, package=PACKAGE):
         name = (todo - done).pop()
         done.add(name)
         for file in _files(name, package):
-            todo |= set(_imports(file.read_text("utf-8"), len(file.relative_to(package).parts)))
+            todo |= _imports(file.read_text("utf-8"), len(file.relative_to(package).parts))
     return sorted(file for name in done for file in _files(name, package))
 
 
