@@ -60,8 +60,9 @@ def _epochs(program, state, hyper, data, validation):
 
         def batch(t, state, sums):
             inside = tf.cast(t * size + tf.range(size) < data["n"], tf.float32)
-            rows = data["rows"][e * last + t]
-            y = tf.gather(data["targets"], rows) if program.loss == "mse" else data["targets"][e * last + t]
+            # Not by [e * last + t]: for a slice XLA would compile ``n``, on which its place depends, in as a constant.
+            rows = tf.gather(data["rows"], e * last + t)
+            y = tf.gather(data["targets"], rows if program.loss == "mse" else e * last + t)
             if not network.compiled:  # outside XLA the last batch may be as short as it is
                 count = tf.minimum(size, data["n"] - t * size)
                 inside, rows, y = inside[:count], rows[:, :count], y[:, :count]
