@@ -85,7 +85,8 @@ def execute(edition, page, output):
     try:
         papermill.execute_notebook(str(plan.notebooks[page]), str(part), parameters=plan.parameters[page],
                                    engine_name="reporting", kernel_name="python3", language="python",
-                                   progress_bar=False, autosave_cell_every=0, request_save_on_cell_execute=False)
+                                   progress_bar=False, autosave_cell_every=0, request_save_on_cell_execute=False,
+                                   shutdown_kernel="immediate")
         if not plan.executed(page) == Plan(edition).executed(page) == output:
             raise RuntimeError("the page, or a helper it imports, was edited during the build; build again")
     except Exception as error:
