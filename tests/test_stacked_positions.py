@@ -117,7 +117,7 @@ def test_dropout_in_an_lstm():
             features = drawn(0.4, 0, step, (1, 3, len(X)))[:, 0]
             cells[0].get_dropout_mask = lambda h: features
             for place, (cell, units) in enumerate(zip(cells, (5, 4))):
-                states = drawn(0.3, network._STATES + place, step, (4, units, len(X)))
+                states = drawn(0.3, masks.STATES + place, step, (4, units, len(X)))
                 cell.get_recurrent_dropout_mask = lambda h, states=states: np.moveaxis(states, 1, 0)
 
         weights = one_by_one(model, SEQUENCES, prepare, "sparse_categorical_crossentropy")
@@ -178,3 +178,17 @@ def test_what_the_dense_stack_does_not_know_takes_the_generic_path(layer):
         assert "use Keras's fit" in str(error)
     else:
         assert "generic" in path
+
+
+def test_no_two_purposes_share_random_words(monkeypatch):
+    """A stack with every kind of mask and noise draws each stream for one purpose only."""
+    streams, bits = [], masks.bits
+
+    def recorded(seed, stream, *rest):
+        streams.append(stream)
+        return bits(seed, stream, *rest)
+
+    monkeypatch.setattr(masks, "bits", recorded)
+    states = stacked.grid(seed=[0], recurrent_dropout=[0.2], l1=[0.1], l1_dropout=[0.5], gradient_noise=[0.1])
+    stack_of(lambda: lstm(recurrent=0.1), states, SEQUENCES, 1)
+    assert len(streams) == len(set(streams)) >= 10

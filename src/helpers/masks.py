@@ -14,6 +14,9 @@ import tensorflow as tf
 
 # The Taylor series of sin(2πt), in odd powers of t; up to a quarter turn it is exact to a float32's rounding.
 _SINE = [(-1) ** k * (2 * math.pi) ** (2 * k + 1) / math.factorial(2 * k + 1) for k in range(7)]
+# What random words are for, all in one place so that no two purposes meet. The layers of a network have the streams
+# from 0 on; from each of these numbers on there is one for each kernel, weight array or LSTM.
+GRADIENTS, WEIGHTS, SPARED, STATES = (1_000_000 * k for k in range(1, 5))
 _ROUNDS = ((11, 0xED5AD4BB), (15, 0xAC4C1B51), (14, 0x31848BAB))
 
 

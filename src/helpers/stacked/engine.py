@@ -11,8 +11,6 @@ from .network import spread
 from .optimizers import Optimizer, clipped, update
 from .stopping import Watch, watch
 
-_GRADIENT = 1_000_000  # random words for the noise on gradients; the layers' own streams start at 0
-
 
 class Program(NamedTuple):
     """What is compiled in. Everything else (data, settings, weights) is an argument of the compiled call."""
@@ -109,7 +107,7 @@ def _step(program, state, hyper, x, y, inside):
     for place, i in enumerate(trained):
         w = params[i]
         if "gradient_noise" in hyper:
-            noise = masks.normal(hyper["seed"], _GRADIENT + place, state["step"], tuple(w.shape[2:]))
+            noise = masks.normal(hyper["seed"], masks.GRADIENTS + place, state["step"], tuple(w.shape[2:]))
             gradients[place] += noise * spread(hyper["gradient_noise"], w)
         if i in network.kernels:
             gradients[place] += losses.penalty_gradient(network.kernels.index(i), w, hyper, state["step"])

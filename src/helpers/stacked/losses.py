@@ -5,8 +5,6 @@ import tensorflow as tf
 from .. import masks
 from .network import spread
 
-_SPARED = 3_000_000  # random words for the weights that a penalty spares; see ``network`` for the others
-
 LOSSES = ("sparse_categorical_crossentropy", "mse")
 
 
@@ -58,7 +56,7 @@ def penalty_gradient(k, w, hyper, step):
     if "l1" in hyper:
         gradient += spread(hyper["l1"][k], w) * tf.sign(w)
         if "l1_dropout" in hyper:
-            words = masks.bits(hyper["seed"], _SPARED + k, step, tuple(w.shape[2:]))
+            words = masks.bits(hyper["seed"], masks.SPARED + k, step, tuple(w.shape[2:]))
             gradient *= tf.cast(masks.keep(words, spread(hyper["l1_dropout"], w)), tf.float32)
     if "l2" in hyper:
         gradient += 2.0 * spread(hyper["l2"][k], w) * w

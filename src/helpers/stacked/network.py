@@ -19,10 +19,8 @@ from ..layers.posteriors import Posterior
 from . import positions, recurrent
 from .connect import masked_product
 
-# What random words are for: three streams for every place in the network.
+# Three streams of random words for every place in the network; see ``masks`` for the others.
 _DROPOUT, _NOISE, _DROPCONNECT = range(3)
-_WEIGHTS = 2_000_000  # random weights; noise on gradients has the streams from 1,000,000
-_STATES = 3_000_000  # dropout on the state of an LSTM
 _RANDOM = {"density": layers.DensityDense, "sample": layers.SampledDense}
 MASKED = ("connect", "connect_batch")
 
@@ -125,7 +123,7 @@ class DenseNetwork(NamedTuple):
                     if training and form == "density":
                         noise = _rotated(draw, step, w.shape)
                     elif training:
-                        noise = masks.normal(hyper["seed"], _WEIGHTS + dense, step, tuple(w.shape[2:]))
+                        noise = masks.normal(hyper["seed"], masks.WEIGHTS + dense, step, tuple(w.shape[2:]))
                     w = _RANDOM[form].weight(w, scale, noise, tf.exp)
                 stream = 3 * dense + _DROPCONNECT
                 rate = hyper and (hyper["connect"][dense] if form in MASKED else hyper.get("dropconnect"))
@@ -133,7 +131,7 @@ class DenseNetwork(NamedTuple):
                     w = w * masks.scaled(masks.bits(hyper["seed"], stream, step, tuple(w.shape[2:])), spread(rate, w))
                 if isinstance(form, Posterior):
                     free, count = params[next(rest)], next(rest) if form.warmup else None
-                    h = _drawn(form, w, free, _columns(h, rows), hyper, _WEIGHTS + dense, step) + shift
+                    h = _drawn(form, w, free, _columns(h, rows), hyper, masks.WEIGHTS + dense, step) + shift
                     if training and form.warmup:
                         after[count] = params[count] + 1.0
                 elif form == "connect" and training:
@@ -152,7 +150,7 @@ class DenseNetwork(NamedTuple):
                 shift, kept = params[next(rest)] if bias else 0.0, None
                 if training and place in hyper.get("recurrent", {}):
                     shape = (4, back.shape[3], h.shape[-1])
-                    words = masks.bits(hyper["seed"], _STATES + place, step, shape)
+                    words = masks.bits(hyper["seed"], masks.STATES + place, step, shape)
                     kept = masks.scaled(words, spread(hyper["recurrent"][place], words))
                 h = recurrent.lstm(
                     lambda flat, w=w, shift=shift: product(w, flat) + shift, h, back, kept, sequences
@@ -239,7 +237,7 @@ def _weight_normalized(v, gain):
 
 def draws(seed, dense, count):
     """Return the random numbers of density weights, float32 (1, 2·count): one normal draw per weight, twice over."""
-    return np.tile(masks.normal(np.uint32(seed), _WEIGHTS + dense, 0, (count,)).numpy(), 2)[None]
+    return np.tile(masks.normal(np.uint32(seed), masks.WEIGHTS + dense, 0, (count,)).numpy(), 2)[None]
 
 
 def _rotated(draw, step, shape):
