@@ -39,7 +39,7 @@ def test_medians_and_goals(record):
     goals = benchmark.goals(record).set_index("goal")
     assert goals.reached["W1, 100 models: Keras fit, one by one, times our seconds"] == "no", "48 is less than 50"
     assert goals.reached["W1, 100 models: a step's share of the matrix product"] == "yes"
-    assert goals.reached["one layer, one model: a step with dropout, times one without"] == "no"
+    assert goals.reached["one layer, 1 model: a step with dropout, times one without"] == "no"
     assert goals.reached["W2, 100 models: torch.func vmap, times our seconds"] == "not measured"
     assert benchmark.origin(record).startswith("Measured 2026-11-01 to 2026-11-02 on a machine with 2 processors")
 

@@ -6,7 +6,6 @@ import pytest
 from keras_reference import BATCH, EPOCHS, X, Y, compiled, dense, distance, fit, seeded
 
 from helpers import masks, stacked
-from helpers.stacked import network
 
 L2 = keras.regularizers.L2
 IMAGES = (X.reshape(-1, 4, 3, 1) * [1.0, -0.5]).astype("float32")

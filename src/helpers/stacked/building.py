@@ -66,13 +66,12 @@ class Builder:
     def groups(self, penalize):
         """Return the groups, and in words which path they take and why."""
         made, reason = {}, None
-        for i in range(len(self.settings)):
-            if self._key(i) not in made:
-                made[self._key(i)] = model = self.model(i)
-                try:
-                    architecture.read(model)
-                except architecture.NotStackable as why:
-                    reason = str(why)
+        for key, members in self._alike().items():
+            model = self.model(members[0])
+            try:
+                made[key] = model, architecture.read(model)
+            except architecture.NotStackable as why:
+                reason = str(why)
         if reason is None:
             groups = list(self._dense(made, penalize))
             way = "dense stack: every layer is dense, a convolution, an LSTM or acts element by element, in a chain"
@@ -101,19 +100,18 @@ class Builder:
         return [found[int(self._seeds[i])] for i in members]
 
     def _alike(self):
-        """Yield the rows of the settings that differ in nothing that the build function gets but their seeds."""
+        """Return lists of the rows of the settings that differ in nothing that the build function gets but their seeds."""
         found = {}
         for i in range(len(self.settings)):
             found.setdefault(self._key(i), []).append(i)
-        yield from found.items()
+        return found
 
     def _dense(self, made, penalize):
         found, weights = {}, {}
-        for key, alike in self._alike():
-            weights |= dict(zip(alike, self._weights(alike, made[key])))
-        read = {key: architecture.read(model) for key, model in made.items()}
+        for key, alike in self._alike().items():
+            weights |= dict(zip(alike, self._weights(alike, made[key][0])))
         for i in range(len(self.settings)):
-            model, (ops, values) = made[self._key(i)], read[self._key(i)]
+            model, (ops, values) = made[self._key(i)]
             key = (ops, model.input_shape[1:], tuple(w.shape for w in model.weights))
             found.setdefault(key, []).append((i, values, model))
         for (ops, *_), entries in found.items():
@@ -127,11 +125,8 @@ class Builder:
             yield _group(network, members, arrays, hyper, chosen, models[0])
 
     def _generic(self, penalize):
-        for _, members in self._alike():
-            by_seed = {}
-            for i in members:
-                if self._seeds[i] not in by_seed:
-                    by_seed[self._seeds[i]] = self.model(i)
+        for members in self._alike().values():
+            by_seed = {seed: self.model(i) for seed, i in {self._seeds[i]: i for i in members}.items()}
             models = [by_seed[self._seeds[i]] for i in members]
             generic.refuse_other_penalties(models[0])
             network, chosen = generic.KerasNetwork(models[0]), self.settings.iloc[members]
