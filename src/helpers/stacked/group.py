@@ -1,26 +1,17 @@
-"""The models of one architecture: block after block through the training loop, then scoring."""
+"""The models of one architecture, block after block through the training loop."""
 
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from . import engine, losses, plan, stopping
+from . import engine, plan, scoring, stopping
 from . import settings as table
 from .examples import chunks
 
 _ORDER_BYTES = 8 * 2**20  # of batch orders in one compiled call
-_SCORE_BYTES = 8 * 2**20  # of activations while scoring
-_FEW = 6  # forward passes of one shape until compiling pays
-
-
-@lru_cache(maxsize=64)
-def _compiled(network):
-    """Return the network's forward pass (params, x) → logits, to be compiled by XLA."""
-    return tf.function(lambda params, x: network.logits(params, x)[0], jit_compile=True, autograph=False)
 
 
 @dataclass
@@ -91,7 +82,7 @@ class Group:
         own = sum(w[0].nbytes for w in self.params) if restore else 0
         return {
             "weights": self.largest * (2 * self.model_bytes + own),
-            "activations": max(self.largest * self._activations(self.size), _SCORE_BYTES),
+            "activations": max(self.largest * self._activations(self.size), scoring.BYTES),
             "orders": 2 * step * plan.rounded(self.per_call * self.steps),
             "all": len(self.members) * self.model_bytes,
         }
@@ -153,13 +144,9 @@ class Group:
     def _validation(self, validation, models):
         if validation is None:  # a program that does not score is compiled sooner
             return {}
-        size = self._chunk(models, len(validation[0]))
+        size = scoring.chunk(self, models, len(validation[0]))
         x, y = (tf.constant(chunks(a, size)) for a in validation)
         return {"x": x, "targets": y, "n": np.int32(len(validation[0]))}
-
-    def _chunk(self, models, n):
-        unit = models * self.unit_bytes + 4 * int(np.prod(self.input_shape))
-        return int(np.clip(_SCORE_BYTES // unit, 32, max(32, min(n, 2048))))
 
     def _state(self, block, watch):
         params = [w[block.models] for w in self.params]
@@ -189,73 +176,3 @@ class Group:
         values = params + [s for slots in state["slots"] for s in slots]
         for into, value in zip(arrays, values):
             into[block.models[block.real]] = np.asarray(value)[block.real]
-
-    def score(self, models, x, y, training=False, rows=None):
-        """Return [G, K, (loss, accuracy)] of the models at positions ``models`` [G, K] of this group on (x, y).
-
-        With ``rows`` [G, n], each of the G rows of models has its own: those of ``x``, and ``y`` [G, n, …].
-        """
-        total, y = 0.0, y if rows is not None else y[None]
-        for z, k in self._forward(models, x, training, rows):
-            values = losses.per_example(self.loss, self.network, z, tf.constant(y[:, k]))
-            total += np.stack([v.numpy().sum(axis=2, dtype=float) for v in values], axis=-1)
-        return total / y.shape[1]
-
-    def evaluate(self, x, y, training=False):
-        """Return [models, (loss, accuracy)] on examples that all models share."""
-        return np.concatenate([self.score(which, x, y, training)[0] for which in self._portions()])
-
-    def evaluate_train(self, examples, clean):
-        """Return [models, (loss, accuracy)] on each model's own training rows."""
-        out, place, alike = np.empty((len(self.members), 2)), {m: k for k, m in enumerate(self.members)}, {}
-        for n, models in examples.groups(self.members):
-            alike.setdefault((n, len(models)), []).append([place[m] for m in models])
-        for which in map(np.array, alike.values()):
-            height = max(1, self._most() // which.shape[1])
-            for part in (which[start : start + height] for start in range(0, len(which), height)):
-                rows, labels = map(np.stack, zip(*(examples.of(self.members[models[0]]) for models in part)))
-                out[part] = self.score(part, examples.x, examples.y[rows] if clean else labels, rows=rows)
-        return out
-
-    def predict(self, x):
-        """Return outputs float32 [models, N, outputs]."""
-        out = np.empty((len(self.members), len(x), self.outputs), np.float32)
-        for which in self._portions():
-            for z, k in self._forward(which, x):
-                out[which[0], k] = tf.linalg.matrix_transpose(losses.outputs(self.network, z))[0].numpy()
-        return out
-
-    def _most(self):
-        """Return how many models' weights fit the cache together."""
-        return max(1, int(plan.cache_bytes() / 3 / sum(w[0].nbytes for w in self.params)))
-
-    def _portions(self):
-        """Return positions [1, K] of models whose weights fit the cache together."""
-        count, most = len(self.members), self._most()
-        return [np.arange(start, min(start + most, count))[None] for start in range(0, count, most)]
-
-    def _forward(self, models, x, training=False, rows=None):
-        """Yield (logits [G, K, outputs, examples], slice of the examples) chunk by chunk; see ``score``.
-
-        The first passes are plain TensorFlow, half as fast as XLA but not to be compiled.
-        """
-        params, count = [tf.constant(w[models]) for w in self.params], len(x) if rows is None else rows.shape[1]
-        size, hyper = self._chunk(models.size, count), None
-        self.passes[models.shape, count] += 1
-        often = self.passes[models.shape, count] > _FEW and len(self.input_shape) == 1
-        often &= self.network.compiled and not training
-        if often:
-            size = -(-count // -(-count // size))  # nearly even chunks, for one shape
-        if training:
-            hyper = tf.nest.map_structure(lambda v: tf.constant(v.astype(np.float32)[models]), self.hyper)
-            hyper["seed"] = table.column(self.settings, "seed", 0).astype(np.uint32)[models]
-        for start in range(0, count, size):
-            k = slice(start, min(start + size, count))
-            inputs, filling = x[k][None] if rows is None else x[rows[:, k]], start + size - k.stop
-            if often:
-                part = tf.constant(np.pad(inputs, ((0, 0), (0, filling), (0, 0))))
-                run = _compiled(self.network).get_concrete_function(params, part)
-                yield run(params, part)[..., : size - filling], k
-                continue
-            step = np.uint32(2**31 + start)  # no training step, so that these masks were never trained with
-            yield self.network.logits(params, tf.constant(inputs), hyper, step, tf.ones(inputs.shape[1]))[0], k

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from . import dense, generic, losses, optimizers, plan, stopping
+from . import dense, generic, losses, optimizers, plan, scoring, stopping
 from . import settings as table
 from .building import Builder
 from .examples import Examples, inputs, targets
@@ -203,7 +203,7 @@ class Stack:
         """
         self._need_compiled()
         x, y = self._xy(x, y)
-        return self._scored(lambda group: group.evaluate(x, y, training))
+        return self._scored(lambda group: scoring.evaluate(group, x, y, training))
 
     def evaluate_train(self, clean=False):
         """Return ``evaluate`` on each model's own training rows.
@@ -211,7 +211,7 @@ class Stack:
         ``clean=False`` scores the labels it was trained on, noise included; ``clean=True`` the true ones.
         """
         self._need_fitted()
-        return self._scored(lambda group: group.evaluate_train(self.examples, clean))
+        return self._scored(lambda group: scoring.evaluate_train(group, self.examples, clean))
 
     def _scored(self, score):
         out = np.empty((len(self), 2))
@@ -224,7 +224,7 @@ class Stack:
         x = inputs(x, self._groups[0].input_shape)
         out = np.empty((len(self), len(x), self._groups[0].outputs), np.float32)
         for group in self._groups:
-            out[group.members] = group.predict(x)
+            out[group.members] = scoring.predict(group, x)
         return out
 
     def rows(self, i):
