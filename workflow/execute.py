@@ -76,7 +76,7 @@ def execute(edition, page, output):
     from papermill.engines import papermill_engines
 
     plan, progress = Plan(edition), Progress(page)
-    os.environ.update(SETTINGS, RT_EDITION=edition, RT_KEY=plan.keys[page], PYTHONPATH=str(ROOT / "src"),
+    os.environ.update(SETTINGS, RT_EDITION=edition, RT_KEY=plan.key(page), PYTHONPATH=str(ROOT / "src"),
                       IPYTHONDIR=str(ROOT / "build" / "ipython"))
     papermill_engines.register("reporting", reporting_engine(progress))
     failed = plan.build / "failed" / page

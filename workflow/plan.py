@@ -7,6 +7,7 @@ its age, and a file that is missing has to be made: there is nothing else to kee
 import difflib
 import hashlib
 import sys
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -35,7 +36,6 @@ class Plan:
         self.build = ROOT / "build" / edition
         self.notebooks = {path.stem: path for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
         self.parameters = self._read_parameters()
-        self.keys = {page: provenance.key(path, self.parameters[page]) for page, path in self.notebooks.items()}
 
     def _read_parameters(self):
         editions = {path.stem: path for path in (ROOT / "book" / "editions").glob("*.yml")}
@@ -56,9 +56,14 @@ class Plan:
                                 + nearest(str(wrong), allowed))
         return {page: given.get(name) or {} for name, page in short.items()}
 
+    @cache  # a plan is the state of the sources at one moment
+    def key(self, page):
+        """Return the key of a page: the hash of all that determines its results."""
+        return provenance.key(self.notebooks[page], self.parameters[page])
+
     def executed(self, page):
         """Return the path of the executed notebook of a page (it exists once the page has run)."""
-        return self.build / "executed" / f"{page}-{self.keys[page][:16]}.ipynb"
+        return self.build / "executed" / f"{page}-{self.key(page)[:16]}.ipynb"
 
     def sources(self):
         """Return the files, beside the executed notebooks, that the site is made from."""
@@ -69,7 +74,7 @@ class Plan:
 
     def site(self):
         """Return the folder of the site made from the present sources."""
-        total = hashlib.sha256("".join(self.keys.values()).encode())
+        total = hashlib.sha256("".join(map(self.key, self.notebooks)).encode())
         for file in self.sources():
             total.update(str(file.relative_to(ROOT)).encode() + file.read_bytes())
         return self.build / "sites" / total.hexdigest()[:16]

@@ -174,11 +174,11 @@ def show(fig, *, name, caption, alt):
 
 def _data_uris(figs):
     """The figures as data URIs, all SVG or all PNG: what is smaller for the first and the last together."""
-    def size(options):
-        return sum(len(_render(fig, **options)) for fig in (figs[0], figs[-1]))
-
-    kind, options = min(_FRAME.items(), key=lambda frame: size(frame[1]))
-    return [f"data:image/{kind};base64,{base64.b64encode(_render(fig, **options)).decode()}" for fig in figs]
+    ends = {kind: [_render(fig, **options) for fig in (figs[0], figs[-1])] for kind, options in _FRAME.items()}
+    kind = min(ends, key=lambda kind: sum(map(len, ends[kind])))
+    first, last = ends[kind]
+    images = [first, *(_render(fig, **_FRAME[kind]) for fig in figs[1:-1]), last]
+    return [f"data:image/{kind};base64,{base64.b64encode(image).decode()}" for image in images]
 
 
 def slider(frames, values, *, label, name, caption, alts, default=0):
