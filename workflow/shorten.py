@@ -12,14 +12,16 @@ from papermill.parameterize import parameterize_notebook
 from plan import ROOT, Plan
 
 SHORT = ROOT / "build" / "short"
+LESS = {"epoch_scale": 0.1, "models": 2}
 
 
 def shorten(path):
-    """Return the notebook at `path` with ``epoch_scale = 0.1`` injected where it has this parameter."""
+    """Return the notebook at `path` with those parameters of `LESS` injected that it has."""
     from helpers.provenance import defaults
 
-    notebook = load_notebook_node(str(path))
-    return parameterize_notebook(notebook, {"epoch_scale": 0.1}) if "epoch_scale" in defaults(path) else notebook
+    notebook, accepted = load_notebook_node(str(path)), defaults(path)
+    given = {name: value for name, value in LESS.items() if name in accepted}
+    return parameterize_notebook(notebook, given) if given else notebook
 
 
 if __name__ == "__main__":
