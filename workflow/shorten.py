@@ -1,4 +1,4 @@
-"""Write copies of the pages in build/short that train a tenth as long: nbval then runs every cell in little time.
+"""Write copies of the pages in build/short that train a tenth as long, or fewer networks: nbval then takes little time.
 
 Words that nbval compares do not depend on how long a network trained (see CONTRIBUTING.md).
 """
