@@ -1,5 +1,6 @@
 """The built site as a reader's browser sees it: offline, accessible, in light and dark, wide and narrow."""
 
+import contextlib
 import copy
 import functools
 import http.server
@@ -110,36 +111,65 @@ def visit(context, address, faults):
     return page
 
 
-def examine(browser, address):
-    """Return everything that is wrong with a page, as a list of sentences."""
+@contextlib.contextmanager
+def opened(browser, address):
+    """A page in a window of its own, and the list of faults to which the window adds its own."""
     faults = []
     with browser.new_context(color_scheme="light", reduced_motion="reduce") as context:
-        page = visit(context, address, faults)  # once: what follows changes the open page, as a reader can
-        page.evaluate(FLATTEN)
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)
-            try:
-                page.wait_for_function(f"document.documentElement.dataset.theme === '{scheme}'", timeout=3000)
-            except TimeoutError:
-                faults.append(f"theme is not {scheme}")
-            options = AXE if scheme == "light" else AXE | {"runOnly": COLORS}  # only colors differ
-            for rule in Axe().run(page, options=options).response["violations"]:
-                faults += [f"axe ({scheme}): {rule['id']}: {node['html'][:120]}" for node in rule["nodes"]]
-        if page.locator(".math").count() and not page.locator("mjx-container").count():
-            faults.append("formulas are not set")
-        page.set_viewport_size({"width": 390, "height": 844})
-        if (width := page.evaluate("document.documentElement.scrollWidth")) > 390:
-            faults.append(f"phone: {width} px wide")
-        for source, alt in page.evaluate(IMAGES):
-            if len(alt.strip()) < 20 or " " not in alt.strip():
-                faults.append(f"alt text: {source} has {alt!r}")
-        faults += [f"caption: {figure} has none" for figure in page.evaluate(FIGURES)]
-    return faults
+        yield visit(context, address, faults), faults
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_page_has_no_fault(site, browser, serve, page):
-    assert examine(browser, f"{serve(site)}/{page}") == []
+def examine(page, faults):
+    """Return what is wrong with an open page, as a list of sentences, `faults` among them."""
+    page.evaluate(FLATTEN)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        try:
+            page.wait_for_function(f"document.documentElement.dataset.theme === '{scheme}'", timeout=3000)
+        except TimeoutError:
+            faults.append(f"theme is not {scheme}")
+        options = AXE if scheme == "light" else AXE | {"runOnly": COLORS}  # only colors differ
+        for rule in Axe().run(page, options=options).response["violations"]:
+            faults += [f"axe ({scheme}): {rule['id']}: {node['html'][:120]}" for node in rule["nodes"]]
+    if page.locator(".math").count() and not page.locator("mjx-container").count():
+        faults.append("formulas are not set")
+    page.set_viewport_size({"width": 390, "height": 844})
+    if (width := page.evaluate("document.documentElement.scrollWidth")) > 390:
+        faults.append(f"phone: {width} px wide")
+    for source, alt in page.evaluate(IMAGES):
+        if len(alt.strip()) < 20 or " " not in alt.strip():
+            faults.append(f"alt text: {source} has {alt!r}")
+    return faults + [f"caption: {figure} has none" for figure in page.evaluate(FIGURES)]
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def page(request, site, browser, serve):
+    """A page of the site, opened once for all tests of it: name, window and faults seen while it loaded."""
+    with opened(browser, f"{serve(site)}/{request.param}") as (window, faults):
+        yield request.param, window, faults
+
+
+def test_page_has_no_fault(page):
+    _, window, faults = page
+    assert examine(window, faults) == []
+
+
+def test_sliders_work_by_keyboard(page):
+    """On the page as `test_page_has_no_fault` left it: as wide as a phone, and dark."""
+    name, window, _ = page
+    sliders = window.locator(".rt-slider")
+    assert sliders.count() >= 1 or not Path(name).name[0].isdigit()  # chapters have one, other pages need not
+    for slider in sliders.all():
+        control, shown = slider.locator("input[type=range]"), slider.locator(".rt-frame:visible")
+        before = shown.get_attribute("data-value")
+        control.focus()
+        window.keyboard.press("Home")
+        window.keyboard.press("ArrowRight")
+        assert shown.count() == 1
+        second = slider.locator(".rt-frame").nth(1).get_attribute("data-value")
+        assert shown.get_attribute("data-value") == second == control.get_attribute("aria-valuetext")
+        assert slider.locator("output").inner_text() == second
+        assert before in [frame.get_attribute("data-value") for frame in slider.locator(".rt-frame").all()]
 
 
 def test_the_examination_finds_faults(browser, serve, tmp_path):
@@ -148,30 +178,12 @@ def test_the_examination_finds_faults(browser, serve, tmp_path):
         <style>@media (prefers-color-scheme: dark) {b {color: #444; background: #000}}</style><b>Dim</b>
         <figure><img src="data:," alt="image/figure.png"></figure><div style="width: 900px">wide</div>
         <script src="https://example.org/x.js"></script><script>console.error("no")</script></article></main></html>""")
-    found = "\n".join(examine(browser, f"{serve(tmp_path)}/bad.html"))
+    with opened(browser, f"{serve(tmp_path)}/bad.html") as (window, faults):
+        found = "\n".join(examine(window, faults))
     for fault in ("outside request: https://example.org/x.js", "console: no (", "axe (light): color-contrast",
                   "axe (dark): color-contrast: <b>", "phone: ",
                   "theme is not dark", "alt text: data:", "caption: ", "formulas are not set"):
         assert fault in found
-
-
-@pytest.mark.parametrize("page", [f"{name}.html" for name in CHAPTERS if name.startswith("notebooks/")])
-def test_sliders_work_by_keyboard(site, browser, serve, page):
-    with browser.new_context() as context:
-        opened = visit(context, f"{serve(site)}/{page}", [])
-        sliders = opened.locator(".rt-slider")
-        assert sliders.count() >= 1 or not Path(page).name[0].isdigit()  # chapters have one, the appendix need not
-        for slider in sliders.all():
-            control, shown = slider.locator("input[type=range]"), slider.locator(".rt-frame:visible")
-            before = shown.get_attribute("data-value")
-            control.focus()
-            opened.keyboard.press("Home")
-            opened.keyboard.press("ArrowRight")
-            assert shown.count() == 1
-            second = slider.locator(".rt-frame").nth(1).get_attribute("data-value")
-            assert shown.get_attribute("data-value") == second == control.get_attribute("aria-valuetext")
-            assert slider.locator("output").inner_text() == second
-            assert before in [frame.get_attribute("data-value") for frame in slider.locator(".rt-frame").all()]
 
 
 def soups(site):
