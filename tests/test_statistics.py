@@ -1,10 +1,11 @@
 """Intervals, corrections and stability: against simulation, closed forms, statsmodels and scipy."""
 
 import math
+from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as some
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
@@ -80,11 +81,11 @@ def test_equivalence_is_statsmodels_tost():
         assert st.equivalence_p(st.t_interval(values), margin) == pytest.approx(expected)
 
 
-@settings(max_examples=30)  # statsmodels is slow
 @given(p_lists, some.floats(0.01, 0.2))
 def test_holm_rejects_what_statsmodels_rejects(p_values, alpha):
     levels = st.holm_levels(p_values, alpha)
-    expected, _, _, _ = multipletests(p_values, alpha, method="holm")
+    with mock.patch("gc.collect"):  # statsmodels looks for garbage every time: half a second beside TensorFlow
+        expected, _, _, _ = multipletests(p_values, alpha, method="holm")
     np.testing.assert_array_equal(np.array(p_values) <= levels, expected)
     assert levels.min() == pytest.approx(alpha / len(p_values))
     if not expected.all():
