@@ -9,7 +9,6 @@ import sys
 import tarfile
 import threading
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -232,17 +231,28 @@ def test_leukemia_tables_are_put_in_order(tmp_path):
     assert arrays["genes"].tolist() == ["g1", "g2", "g3"]
 
 
+KERAS = """
+import os, shutil
+class datasets:
+    class mnist:
+        def load_data():
+            os.makedirs(os.environ["KERAS_HOME"] + "/datasets")
+            shutil.copy(os.environ["STUB"], os.environ["KERAS_HOME"] + "/datasets/mnist.npz")
+"""
+
+
 def test_keras_download_goes_through_its_loader(monkeypatch, tmp_path):
+    """And through a cache of its own, so that nobody reads a file before it is whole and verified."""
     arrays = {"x_train": np.zeros((1, 28, 28), np.uint8)}
     tiny(monkeypatch, tmp_path, "mnist", **arrays)
-
-    def load_data():
-        (tmp_path / "keras/datasets").mkdir(parents=True)
-        np.savez(tmp_path / "keras/datasets/mnist.npz", **arrays)
-    stub = SimpleNamespace(datasets=SimpleNamespace(mnist=SimpleNamespace(load_data=load_data)))
-    monkeypatch.setitem(sys.modules, "keras", stub)  # the real one would only add TensorFlow's import
+    (tmp_path / "keras.py").write_text(KERAS)  # the real one would only add TensorFlow's import
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("STUB", str(tmp_path / "origin.npz"))
+    with pytest.raises(store.DataUnavailable, match="'mnist' cannot be downloaded: FileNotFoundError.*origin.npz"):
+        store.raw("mnist")
+    np.savez(tmp_path / "origin.npz", **arrays)
     assert np.array_equal(store.raw("mnist")["x_train"], arrays["x_train"])
-    assert store.where("mnist") == "Keras's cache"
+    assert store.where("mnist") == "user cache" and not (tmp_path / "keras").exists()
 
 
 # The real files, where there are some ---------------------------------------------------------

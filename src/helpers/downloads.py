@@ -4,16 +4,16 @@ The folder that is written has the layout of REGULARIZATION_DATA, and nothing is
 its bytes have been verified.
 """
 
-import contextlib
-import io
 import os
+import subprocess
+import sys
 import tarfile
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from helpers.store import DataUnavailable, verify
+from helpers.store import DataUnavailable, read, verify
 
 AML = [*range(28, 39), *range(50, 55), 57, 58, *range(60, 67)]  # patients, Golub et al. (1999)
 
@@ -27,7 +27,7 @@ def fetch(name, entry, folder):
     entry : dict
         The data set's mapping in datasets.yml.
     folder : pathlib.Path
-        The user cache; Keras's own loader stores what it downloads in Keras's cache.
+        The user cache.
 
     Raises
     ------
@@ -37,20 +37,17 @@ def fetch(name, entry, folder):
         When what came is not what the register names; nothing is kept.
     """
     try:
-        if name in ("mnist", "fashion_mnist"):
-            import keras  # here only: it brings TensorFlow along
-
-            with contextlib.redirect_stdout(io.StringIO()):  # its progress bar has no place on a page
-                getattr(keras.datasets, name).load_data()
-            return
         with tempfile.TemporaryDirectory() as temporary:
-            paths = [_retrieve(url, temporary) for url in entry["origin"]]
-            arrays = {"leukemia": _leukemia, "rt_polarity": _rt_polarity}[name](*paths)
+            if name in ("mnist", "fashion_mnist"):
+                arrays = _by_keras(name, entry, temporary)
+            else:
+                paths = [_retrieve(url, temporary) for url in entry["origin"]]
+                arrays = {"leukemia": _leukemia, "rt_polarity": _rt_polarity}[name](*paths)
     except Exception as error:  # Keras, pooch and requests each raise kinds of their own
         raise DataUnavailable(f"data set {name!r} cannot be downloaded: {error}") from error
     verify(entry["origin"][0], entry, arrays)
-    folder.mkdir(parents=True, exist_ok=True)
     for file in entry["files"]:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
         partial = folder / f"{file}.{os.getpid()}.partial"
         with open(partial, "wb") as stream:
             if file.endswith(".npz"):
@@ -58,6 +55,19 @@ def fetch(name, entry, folder):
             else:
                 stream.write(arrays[file].tobytes())
         os.replace(partial, folder / file)
+
+
+def _by_keras(name, entry, folder):
+    """Arrays as Keras's own loader gets them.
+
+    It writes straight to its cache, where a page beside this one, or a killed download, would leave half a file:
+    so it gets a cache of its own, which it takes from the environment when it is imported.
+    """
+    script = f"import keras; keras.datasets.{name}.load_data()"
+    done = subprocess.run([sys.executable, "-c", script], env={**os.environ, "KERAS_HOME": folder}, capture_output=True, text=True)
+    if done.returncode:
+        raise OSError((done.stderr.strip() or "Keras's loader failed").splitlines()[-1])
+    return read(Path(folder) / "datasets", entry)
 
 
 def _retrieve(url, folder):

@@ -67,7 +67,7 @@ def _found(entry):
     return None
 
 
-def _read(folder, entry):
+def read(folder, entry):
     """Arrays of an .npz; of any other file its bytes, keyed by the file's name."""
     arrays = {}
     for file in entry["files"]:
@@ -133,7 +133,7 @@ def raw(name):
 
         downloads.fetch(name, entry, _places()["user cache"])
     _, folder = _found(entry)
-    arrays = _read(folder, entry)
+    arrays = read(folder, entry)
     verify(folder / entry["files"][0] if len(entry["files"]) == 1 else folder, entry, arrays)
     return arrays
 
