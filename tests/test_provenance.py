@@ -108,6 +108,17 @@ def test_code_versions_and_parameters_count(project):
     assert len(keys) == 4
 
 
+def test_an_optional_library_counts_where_a_page_imports_it_and_it_is_installed(project, monkeypatch):
+    without = key(project)
+    write(project, "import torch\nimport helpers.direct")
+    keys = {without}
+    for found in (None, "2.12", "2.13"):
+        monkeypatch.setattr(provenance, "find_spec", lambda name: found)
+        monkeypatch.setattr(provenance, "version", lambda name: found)
+        keys.add(key(project))
+    assert len(keys) == 4
+
+
 def test_a_parameter_set_to_its_default_is_the_default(project):
     assert key(project, seeds=8) == key(project)
 
@@ -121,6 +132,9 @@ def test_a_cell_with_a_syntax_error_is_left_to_fail_when_it_runs(project):
 def test_a_file_that_is_no_notebook_is_named(project):
     (project / "01a_page.ipynb").write_text("{")
     with pytest.raises(ValueError, match="01a_page.ipynb is no notebook"):
+        key(project)
+    (project / "01a_page.ipynb").write_text('{"cells": [{"cell_type": "code", "source": "", "metadata": {}}]}')
+    with pytest.raises(ValueError, match="01a_page.ipynb is no notebook of format 4.5, whose cells have ids"):
         key(project)
 
 

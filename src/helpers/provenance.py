@@ -17,10 +17,12 @@ import sys
 import time
 from functools import cache
 from importlib.metadata import packages_distributions, version
+from importlib.util import find_spec
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 ROOT = PACKAGE.parent.parent
+OPTIONAL = ("torch",)  # used where installed, and not in the lock
 LIBRARIES = ("tensorflow", "keras", "numpy", "scipy", "sklearn", "statsmodels", "pandas", "matplotlib")
 
 
@@ -28,10 +30,12 @@ def read_cells(notebook):
     """Return the code cells of a notebook file as a list of `(id, source, tags)`."""
     try:
         cells = json.loads(Path(notebook).read_text("utf-8"))["cells"]
+        return [(c["id"], "".join(c["source"]), c["metadata"].get("tags", []))
+                for c in cells if c["cell_type"] == "code"]
     except ValueError as error:
         raise ValueError(f"{Path(notebook).name} is no notebook: {error}.") from None
-    return [(c["id"], "".join(c["source"]), c["metadata"].get("tags", []))
-            for c in cells if c["cell_type"] == "code"]
+    except (KeyError, TypeError) as error:  # Colab saves cells without ids
+        raise ValueError(f"{Path(notebook).name} is no notebook of format 4.5, whose cells have ids: {error!r}.") from None
 
 
 def parse_code(source):
@@ -94,8 +98,9 @@ def key(notebook, parameters, package=PACKAGE, lock=ROOT / "requirements.lock"):
     """Return the key of a page, 64 hexadecimal digits, for a dict of parameters that differ from the defaults.
 
     Prose, outputs and cosmetic tags do not count. A YAML file of the package, or the record of the
-    benchmark, counts where a module names it. A page that judges claims depends on the register of its
-    whole chapter, whose pages share one error rate.
+    benchmark, counts where a module names it; so does an optional library that is installed, where a cell
+    imports it. A page that judges claims depends on the register of its whole chapter, whose pages share
+    one error rate.
     """
     files = closure(notebook, package)
     texts = [file.read_text("utf-8") for file in files]
@@ -106,6 +111,8 @@ def key(notebook, parameters, package=PACKAGE, lock=ROOT / "requirements.lock"):
     cells = [(name, source, sorted({"parameters", "raises-exception"} & set(tags)))
              for name, source, tags in read_cells(notebook)]
     versions = [line.rstrip(" \\") for line in lock.read_text("utf-8").splitlines() if "==" in line]
+    versions += [f"{name}=={version(name)}" for name in OPTIONAL
+                 if any(f"import {name}" in source for _, source, _ in cells) and find_spec(name)]
     record = [cells, defaults(notebook) | parameters, sys.version_info[:2], versions,
               [(os.path.relpath(file, package), file.read_text("utf-8")) for file in files]]
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
