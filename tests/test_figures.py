@@ -113,6 +113,16 @@ def test_slider_refuses_a_heavy_page(shown, monkeypatch):
         slide(shown)
 
 
+def test_a_slider_of_many_frames_is_drawn_with_fewer_dots(shown, monkeypatch):
+    noise = [np.random.default_rng(k).random((40, 60)) for k in range(4)]
+    figs = [figures.subplots()[0] for _ in noise]
+    for fig, image in zip(figs, noise):
+        fig.axes[0].imshow(image)
+    size = sum(map(len, figures._data_uris(figs)))
+    monkeypatch.setattr(figures, "SLIDER_KB", 0.8 * size / 1000)
+    assert sum(map(len, figures._data_uris(figs))) < 0.8 * size
+
+
 def test_band_is_the_t_interval():
     from scipy import stats
     values = np.random.default_rng(0).normal(size=(8, 3))

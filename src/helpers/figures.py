@@ -173,11 +173,17 @@ def show(fig, *, name, caption, alt):
 
 
 def _data_uris(figs):
-    """The figures as data URIs, all SVG or all PNG: what is smaller for the first and the last together."""
+    """The figures as data URIs, all SVG or all PNG: what is smaller for the first and the last together.
+
+    Where a reader's own list makes more frames than fit, they are drawn with ever fewer dots.
+    """
     ends = {kind: [_render(fig, **options) for fig in (figs[0], figs[-1])] for kind, options in _FRAME.items()}
     kind = min(ends, key=lambda kind: sum(map(len, ends[kind])))
     first, last = ends[kind]
     images = [first, *(_render(fig, **_FRAME[kind]) for fig in figs[1:-1]), last]
+    for dpi in (80, 60, 45):
+        if sum(map(len, images)) > 0.74 * SLIDER_KB * 1000:  # base64 takes 4 bytes for 3
+            kind, images = "png", [_render(fig, "png", dpi) for fig in figs]
     return [f"data:image/{kind};base64,{base64.b64encode(image).decode()}" for image in images]
 
 
@@ -202,7 +208,7 @@ def slider(frames, values, *, label, name, caption, alts, default=0):
     ------
     ValueError
         For a name, caption or alt text that cannot serve a reader, lengths that differ, a default
-        outside the frames, or frames that together exceed 600 KB.
+        outside the frames, or frames that together exceed 600 KB even with few dots.
     """
     _check_name(name)
     _check_text(name, "caption", caption)
