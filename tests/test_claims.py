@@ -100,6 +100,7 @@ def test_several_contrasts(word, values, fields):
         assert str(name) in cards.reason(verdict)
     if len(values) == 1 and "conditions" in fields:
         assert verdict.missing == ("b",)
+        assert verdict.kappa is not None or "all 2 comparisons; 1 of them" in cards.what_would_change_it(verdict)
 
 
 def test_conditions_are_a_holm_family_but_an_intersection_holds_without():

@@ -97,6 +97,9 @@ def what_would_change_it(verdict: Verdict) -> str:
         sentence = "A run that can try it."
     elif verdict.checks is not None:
         sentence = "Only other definitions or other library versions; no chance is involved."
+    elif verdict.kappa is None and verdict.missing:
+        wanted = len(verdict.missing) + len(verdict.findings)
+        sentence = f"A run of all {wanted} comparisons; {len(verdict.missing)} of them were left out."
     elif verdict.kappa is None:
         seeds = max((f.seeds for f in verdict.findings if f.seeds), default=MIN_SEEDS)
         unit = verdict.statement.unit
