@@ -23,6 +23,19 @@ def net(kind, use_bias=False):
     return keras.Sequential([keras.Input((12,)), layer])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_precision_stays_near_full(kind):
+    """Weights stay float32, training works, and the outputs of the test are near the exact ones."""
+    full, half = KINDS[kind](), KINDS[kind](dtype="mixed_float16")
+    for layer in (full, half):
+        layer.build((None, 12))
+    half.set_weights(full.get_weights())
+    out, trained = half(X_VAL), half(X_VAL, training=True)
+    assert out.dtype == trained.dtype == "float16" and half.kernel.dtype == "float32"
+    np.testing.assert_allclose(out, full(X_VAL), rtol=0.01, atol=0.02)
+    assert np.isfinite(trained).all()
+
+
 def softmax(z):
     """Row by row."""
     e = np.exp(z - z.max(axis=1, keepdims=True))

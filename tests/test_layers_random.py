@@ -93,6 +93,13 @@ def test_dropconnect_keeps_or_drops_single_weights(per_example):
         assert np.ptp(draws(layer, 50), axis=0).max() < 1e-6, "all examples share a mask"
 
 
+def test_what_random_weights_refuse():
+    gaussian, learned = layers.VariationalDense, layers.VariationalDropoutDense
+    for layer, name in ((gaussian, "prior_scale"), (gaussian, "start"), (learned, "start"), (learned, "speed")):
+        with pytest.raises(ValueError, match=f"{name} is 0; allowed is a number above 0"):
+            layer(3, **{name: 0})
+
+
 def test_what_dropconnect_refuses():
     with pytest.raises(ValueError, match="below 1"):
         layers.DropConnectDense(3, rate=1.0)

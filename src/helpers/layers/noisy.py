@@ -24,8 +24,11 @@ class _Noisy(keras.layers.Dense):
 
     def call(self, inputs, training=None):
         """Return activation(x W + b), float32 (N, units); W is random in training only."""
-        noise = keras.random.normal(self.kernel.shape, seed=self._generator) if training else 0.0
-        return dense(self, inputs, self.weight(self.kernel, ops.exp(self.log_scale), noise, ops.exp))
+        # In float32 even where the layer computes in half: a width of 1e-5 is next to nothing there.
+        mean, log_scale = (ops.cast(w, "float32") for w in (self.kernel, self.log_scale))
+        noise = keras.random.normal(mean.shape, dtype="float32", seed=self._generator) if training else 0.0
+        kernel = self.weight(mean, ops.exp(log_scale), noise, ops.exp)
+        return dense(self, inputs, ops.cast(kernel, self.compute_dtype))
 
     def effective_kernel(self, kernel, *others):
         """Return the matrix that multiplies the inputs at test, (in, units), for weights as `get_weights` orders them."""

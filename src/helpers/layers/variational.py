@@ -62,6 +62,12 @@ class PosteriorDense(keras.layers.Dense):
         return super().get_config() | {"kl_weight": self.kl_weight, "warmup": self.warmup, "seed": self.seed}
 
 
+def _positive(**options):
+    for name, value in options.items():
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} is {value!r}; allowed is a number above 0.")
+
+
 @keras.saving.register_keras_serializable("helpers")
 class VariationalDense(PosteriorDense):
     """A dense layer with weights N(μ, σ²), both learned: Bayes by backprop (Blundell et al. 2015).
@@ -86,6 +92,7 @@ class VariationalDense(PosteriorDense):
 
     def __init__(self, units, kl_weight=1.0, prior_scale=1.0, start=0.05, speed=1.0, **options):
         super().__init__(units, kl_weight, **options)
+        _positive(prior_scale=prior_scale, start=start, speed=speed)
         self.prior_scale, self.start, self.speed = prior_scale, start, speed
         self.posterior = Gaussian(self.warmup, prior_scale, speed)
         self.free_initializer = keras.initializers.Constant(math.log(start) / speed)
@@ -118,6 +125,7 @@ class VariationalDropoutDense(PosteriorDense):
 
     def __init__(self, units, kl_weight=1.0, start=0.1, speed=30.0, **options):
         super().__init__(units, kl_weight, **options)
+        _positive(start=start, speed=speed)
         self.start, self.speed = start, speed
         self.posterior = Multiplicative(self.warmup, speed)
         self.free_initializer = keras.initializers.Constant(math.log(start) / speed)
