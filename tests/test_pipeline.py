@@ -169,6 +169,7 @@ def test_a_warning_of_sphinx_fails_the_build(book):
 @pytest.mark.parametrize("edition, text, message", [
     ("quick", "x1: {stpes: 3}", "'stpes', which is no parameter of x1_first; did you mean 'steps'? Allowed: steps."),
     ("quick", "06: {steps: 3}", "Put the name in quotes: YAML read a number."),
+    ("quick", "x1: 5", "allowed are pages with their parameters, such as '01a: {seeds: 16}'"),
     ("quick", "x3: {steps: 3}", "parameters of page 'x3'; did you mean 'x2'? Allowed: x1, x2."),
     ("quik", "", "There is no edition 'quik'; did you mean 'quick'? Allowed: quick."),
 ])
@@ -177,6 +178,13 @@ def test_unknown_names_are_refused_before_anything_runs(book, edition, text, mes
     code, output, pages = book.build(edition)
     assert code != 0 and pages == []
     assert message in output
+
+
+def test_two_pages_of_one_name_are_refused(book):
+    shutil.copy(book.folder / "notebooks/x1_first.ipynb", book.folder / "notebooks/x1_first-Copy1.ipynb")
+    code, output, pages = book.build()
+    assert code != 0 and pages == []
+    assert "Two pages are called 'x1'" in output
 
 
 @pytest.mark.parametrize("whom", ["the build", "everything"])

@@ -37,10 +37,14 @@ def publish(plan):
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(plan.site().relative_to(plan.build))
     os.replace(fresh, link)
-    wanted = {plan.site(), *map(plan.executed, plan.notebooks)}
+    wanted, dying = {plan.site(), *map(plan.executed, plan.notebooks)}, plan.build / "dying"
+    shutil.rmtree(dying, ignore_errors=True)
     for old in [*(plan.build / "sites").iterdir(), *(plan.build / "executed").iterdir()]:
         if old not in wanted:
-            shutil.rmtree(old) if old.is_dir() else old.unlink()
+            if old.is_dir():  # by its name it counts as whole, so it loses that before its first file
+                shutil.rmtree(old.rename(dying))
+            else:
+                old.unlink()
     return link / "index.html"
 
 
@@ -67,8 +71,8 @@ def make(plan, profile):
     done = (plan.site() / "index.html").exists()  # its name says that it was made from the present sources
     code = 0 if done else run_snakemake(plan.edition, profile, log)
     if code == 0:
-        page = publish(plan).relative_to(ROOT)
-        print(f"The book is ready: open {page}, or run 'make serve' and visit http://localhost:8000")
+        page, edition = publish(plan).relative_to(ROOT), "" if plan.edition == "quick" else f" EDITION={plan.edition}"
+        print(f"The book is ready: open {page}, or run 'make serve{edition}' and visit http://localhost:8000")
     else:
         reports = [file.read_text("utf-8") for file in sorted(failures.glob("*.txt"))]
         print(("\n".join(reports) or log.read_text("utf-8")).rstrip(), file=sys.stderr)

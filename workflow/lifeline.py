@@ -1,5 +1,6 @@
 """What keeps a killed build from leaving work behind, or two builds from getting in each other's way."""
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -43,7 +44,8 @@ def end_with_the_build():
         except psutil.NoSuchProcess:
             pass
         for child in psutil.Process().children(recursive=True):
-            child.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

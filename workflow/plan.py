@@ -45,7 +45,11 @@ class Plan:
             given = yaml.safe_load(editions[self.edition].read_text("utf-8")) or {}
         except yaml.YAMLError as error:
             raise PlanError(f"Edition {self.edition!r} is not valid YAML: {error}") from None
+        if not isinstance(given, dict) or not all(isinstance(values, dict | None) for values in given.values()):
+            raise PlanError(f"Edition {self.edition!r}: allowed are pages with their parameters, such as '01a: {{seeds: 16}}'.")
         short = {page.split("_")[0]: page for page in self.notebooks}
+        for twin in sorted(self.notebooks.keys() - short.values()):
+            raise PlanError(f"Two pages are called {twin.split('_')[0]!r}, {twin!r} and another one: move one out of notebooks/.")
         for name in given.keys() - short:
             quote = "" if isinstance(name, str) else " Put the name in quotes: YAML read a number."
             raise PlanError(f"Edition {self.edition!r} sets parameters of page {name!r}; {nearest(str(name), short)}{quote}")
