@@ -132,7 +132,9 @@ def main():
             digits = json.loads(json.dumps(record), parse_float=lambda text: float(f"{float(text):.5g}"))
             text = json.dumps(digits, indent=1)
             text = text.replace("\n   ", " ").replace("\n  }", " }")  # one line for each run
-            options.into.write_text(text + "\n", "utf-8")
+            part = options.into.with_suffix(".part")  # a kill while writing must not cost the record
+            part.write_text(text + "\n", "utf-8")
+            os.replace(part, options.into)
 
     session, limit = len(record["sessions"]), result(start("limit"))["gflops"]
     record["sessions"].append({"date": datetime.date.today().isoformat(), "gflops": limit})

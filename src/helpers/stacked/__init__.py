@@ -7,7 +7,7 @@
 >>> results = stack.evaluate(x_test, y_test)
 
 Each model takes the steps that Keras's own ``fit`` would take with the same weights and batches
-(``tests/test_stacked.py``).
+(``tests/test_stacked_keras.py``).
 """
 
 from .settings import SettingsError, grid

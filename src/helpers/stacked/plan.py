@@ -1,6 +1,7 @@
 """Which models train together: rectangles of models that share examples, sized for the cache."""
 
 import os
+from contextlib import suppress
 from math import ceil
 from pathlib import Path
 from typing import NamedTuple
@@ -28,11 +29,14 @@ def cache_bytes():
 
 
 def memory_bytes():
-    """Return the machine's main memory (8 GiB where the system does not tell)."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return 8 * 2**30
+    """Return the memory of the machine, or of the container (8 GiB where the system does not tell)."""
+    found = []
+    with suppress(AttributeError, OSError, ValueError):
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # control groups, versions 2 and 1
+        with suppress(OSError, ValueError):  # 'max' where there is no limit
+            found.append(int(Path("/sys/fs/cgroup", limit).read_text()))
+    return min(found, default=8 * 2**30)
 
 
 def mebibytes(size):

@@ -104,7 +104,7 @@ def _check_range(name, column):
     if len(wrong):
         raise SettingsError(f"{name} must lie in {low}, {high}, got {values[wrong[0]]:g} (model {wrong[0]}).")
     if name in INTEGERS and (values[np.isfinite(values)] % 1).any():
-        raise SettingsError(f"{name} must be whole numbers, got {values[values % 1 != 0][0]:g}.")
+        raise SettingsError(f"{name} must be whole numbers, got {values[np.isfinite(values) & (values % 1 != 0)][0]:g}.")
 
 
 def original(values):
