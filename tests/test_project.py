@@ -19,7 +19,8 @@ from plan import Plan
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-PYTHON = [*(ROOT / "src").rglob("*.py"), *(ROOT / "workflow").glob("*.py"), *(ROOT / "book/_ext").glob("*.py")]
+PYTHON = [*(ROOT / "src").rglob("*.py"), *(ROOT / "workflow").glob("*.py"), *(ROOT / "book/_ext").glob("*.py"),
+          *(ROOT / "benchmarks").glob("*.py")]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 LOCK = (ROOT / "requirements.lock").read_text("utf-8")
 
@@ -89,7 +90,7 @@ def test_public_names_have_docstrings(path):
 
 def test_code_is_clean(root):
     ruff = Path(sys.executable).with_name("ruff")
-    done = subprocess.run([ruff, "check", "src", "workflow", "tests", "book"], cwd=root, capture_output=True, text=True)
+    done = subprocess.run([ruff, "check", "src", "workflow", "tests", "book", "benchmarks"], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 

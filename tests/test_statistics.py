@@ -103,15 +103,6 @@ def test_clopper_pearson_refuses_impossible_counts():
         st.clopper_pearson(9, 8)
 
 
-def test_ratios_are_compared_on_logs():
-    estimate, low, high = st.log_ratio_interval([2.0, 4.0, 8.0])
-    inverse = st.log_ratio_interval([1 / 2, 1 / 4, 1 / 8])
-    assert estimate == pytest.approx(4)
-    assert inverse == pytest.approx((1 / estimate, 1 / high, 1 / low))
-    with pytest.raises(ValueError, match="above 0"):
-        st.log_ratio_interval([1.0, 0.0])
-
-
 def test_more_stable_verdicts_flip_less():
     flips = [st.flip_probability(kappa) for kappa in (0, 0.3, 0.7, 1.2, 1.7, 2.5, 4, math.inf)]
     assert flips == sorted(flips, reverse=True)

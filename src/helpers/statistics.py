@@ -134,18 +134,6 @@ def clopper_pearson(k: int, n: int, alpha: float = 0.05) -> tuple[float, float]:
     return low, high
 
 
-def log_ratio_interval(ratios, alpha: float = 0.05) -> tuple[float, float, float]:
-    """Geometric mean of positive ratios (times, norms) and its t interval (low, high), computed on logs.
-
-    ValueError for a ratio that is not above 0; otherwise errors as in `t_interval`.
-    """
-    values = np.asarray(ratios, dtype=float)
-    if (values <= 0).any():
-        raise ValueError(f"ratios must be above 0, got {values[values <= 0][0]}")
-    logs = t_interval(np.log(values), alpha)
-    return math.exp(logs.estimate), math.exp(logs.low), math.exp(logs.high)
-
-
 def kappa(distance: float, half_width: float) -> float:
     """Stability κ: how far the interval may shift before the verdict changes, in half-widths (inf for a point)."""
     if half_width == 0:
