@@ -8,6 +8,7 @@ from keras_reference import BATCH, X_VAL, Y_VAL, X, Y, compiled, distance, seede
 from scipy import stats
 
 from helpers import stacked
+from helpers.stacked import plan
 
 SEEDS, EPOCHS = 48, 6
 
@@ -130,6 +131,30 @@ def test_small_blocks_change_nothing(monkeypatch):
     parts, history_parts = train(MIXED)
     assert max(distance(a, b) for a, b in zip(together, parts)) <= 1e-5
     np.testing.assert_allclose(history.val_loss, history_parts.val_loss, atol=1e-5)
+
+
+def test_two_blocks_beside_each_other_change_nothing(monkeypatch):
+    """Trained by two threads, blocks end bit for bit where one after the other ends; the path tells which it was."""
+    monkeypatch.setattr("helpers.stacked.plan.cache_bytes", lambda: 150_000)
+    found = {}
+    for many in (1, 2):
+        monkeypatch.setattr("helpers.stacked.plan.at_once", lambda many=many: many)
+        stack = stacked.Stack(plain, MIXED)
+        stack.compile("adam", learning_rate=0.01)
+        stop = keras.callbacks.EarlyStopping(patience=1, restore_best_weights=True)
+        history = stack.fit(X, Y, BATCH, 6, verbose=1, callbacks=[stop], validation_data=(X_VAL, Y_VAL))
+        assert ("two blocks beside each other" in stack.path) == (many == 2)
+        found[many] = history, stack.best_epoch, stack.steps, [stack.weights(i) for i in range(len(stack))]
+    pd.testing.assert_frame_equal(found[1][0], found[2][0])
+    assert (found[1][1] == found[2][1]).all() and (found[1][2] == found[2][2]).all()
+    assert max(distance(a, b) for a, b in zip(found[1][3], found[2][3])) == 0
+
+
+@pytest.mark.parametrize("asked, blocks", [("1", 1), ("2", 2), ("16", 2)])
+def test_threads_decide_how_many_blocks_train_at_once(monkeypatch, asked, blocks):
+    """One thread for TensorFlow: one block at a time; else two, also where there are many threads."""
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", asked)
+    assert plan.at_once() == blocks
 
 
 def test_the_arms_of_a_seed_are_paired():

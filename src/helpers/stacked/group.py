@@ -1,7 +1,9 @@
 """The models of one architecture, block after block through the training loop."""
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -72,18 +74,21 @@ class Group:
         -------
         dict of bytes at the peak: 'weights' (with optimizer state) of the largest block as it goes in and
         comes out, and the best so far where early stopping may ``restore`` them; its 'activations', with
-        their gradients; its batch 'orders'; and 'all', the weights and optimizer state of every model.
+        their gradients; its batch 'orders'; all three of two blocks where two train beside each other; and
+        'all', the weights and optimizer state of every model.
         """
         most = max(n for n, _ in examples.groups(self.members))
         self.size, self.chosen = min(size, most), self.blocks(examples, min(size, most))
         self.largest, self.steps = max(block.models.size for block in self.chosen), -(-most // self.size)
+        # Callbacks hear of one block after the other, as they are told; graphs outside XLA fill the processors alone.
+        self.beside = 1 if single or not self.network.compiled else min(len(self.chosen), plan.at_once())
         step = 8 * len(self.chosen[0].models) * self.size  # bytes of rows and labels
         self.per_call = 1 if single else max(1, min(epochs, _ORDER_BYTES // (step * self.steps)))
         own = sum(w[0].nbytes for w in self.params) if restore else 0
         return {
-            "weights": self.largest * (2 * self.model_bytes + own),
-            "activations": max(self.largest * self._activations(self.size), scoring.BYTES),
-            "orders": 2 * step * plan.rounded(self.per_call * self.steps),
+            "weights": self.beside * self.largest * (2 * self.model_bytes + own),
+            "activations": max(self.beside * self.largest * self._activations(self.size), scoring.BYTES),
+            "orders": self.beside * 2 * step * plan.rounded(self.per_call * self.steps),
             "all": len(self.members) * self.model_bytes,
         }
 
@@ -98,7 +103,13 @@ class Group:
         every = tf.constant(plan.filled(examples.y)) if mse else None
         history = np.full((len(self.members), epochs, 6), np.nan, np.float32)
         self.best_epoch = np.full(len(self.members), -1)
-        for block in blocks:
+        turn = Lock()
+
+        def count(models):
+            with turn:  # the bar adds for one thread at a time
+                progress(models)
+
+        def one(block):
             n = len(examples.of(self.members[block.models[0, 0]])[0])
             state = self._state(block, watch)
             hyper = self._hyper(block, patience, min_delta, start_from)
@@ -116,13 +127,20 @@ class Group:
                 history[block.models[block.real], start : start + len(record)] = np.moveaxis(record, 0, 2)[block.real]
                 trained = record[..., -1].sum(axis=0).astype(np.int32)  # epochs; a stopped model takes no more steps
                 self.step[block.models[block.real]] += -(-n // size) * trained[block.real]
-                progress(block.real.sum() * len(record))
+                count(block.real.sum() * len(record))
                 if watch:
                     state["watch"]["alive"] &= ~self._stopped(callbacks, start, block, record[-1])
                     if not state["watch"]["alive"].numpy()[block.real].any():
-                        progress(block.real.sum() * (epochs - start - len(record)))
+                        count(block.real.sum() * (epochs - start - len(record)))
                         break
             self._keep(block, state, watch)
+
+        if self.beside == 1:
+            for block in blocks:
+                one(block)
+        else:
+            with ThreadPoolExecutor(self.beside) as pool:
+                list(pool.map(one, blocks))
         self.epoch += epochs
         return history
 

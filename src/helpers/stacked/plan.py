@@ -39,6 +39,18 @@ def memory_bytes():
     return min(found, default=8 * 2**30)
 
 
+def at_once():
+    """Return how many blocks train beside each other: two where TensorFlow may use two threads or more, else one.
+
+    A thread for each of two blocks loses less than two threads that share every operation of one. More of them would
+    overflow the cache, of which a block takes a third.
+    """
+    import tensorflow as tf
+
+    asked = tf.config.threading.get_intra_op_parallelism_threads() or int(os.environ.get("TF_NUM_INTRAOP_THREADS") or 0)
+    return min(2, asked or os.cpu_count() or 1)
+
+
 def mebibytes(size):
     """Return a size in bytes in words, such as '3.1 MiB' or '2,048.0 MiB'."""
     return f"{size / 2**20:,.1f} MiB"

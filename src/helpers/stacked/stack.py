@@ -154,7 +154,8 @@ class Stack:
                 history[group.members] = group.fit(
                     self.examples, epochs, validation, validation_freq, stop, functions, bar.update
                 )
-        self.path = f"{self._way}, in blocks of at most {self.block} models ({at_once})"
+        two = ", two blocks beside each other" if any(group.beside > 1 for group in self._groups) else ""
+        self.path = f"{self._way}, in blocks of at most {self.block} models{two} ({at_once})"
         return self._history(history[..., :-1], history[..., -1] == 1)
 
     def _memory(self, data, batch_size, epochs, single, restore):
