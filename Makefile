@@ -18,9 +18,10 @@ book: $(READY)
 words: book
 	.venv/bin/python workflow/checked_words.py $(EDITION)
 
+# Three workers on two cores: tests that wait for a browser or another process leave a quarter of the time free.
 test: $(READY)
 	.venv/bin/python workflow/shorten.py
-	.venv/bin/python -m pytest -n 2 --dist loadfile --nbval-lax --nbval-cell-timeout=600 tests build/short
+	.venv/bin/python -m pytest -n 3 --dist loadfile --nbval-lax --nbval-cell-timeout=600 tests build/short
 
 test-mnist: $(READY)
 	@.venv/bin/python workflow/build.py mnist $(PROFILE)

@@ -21,7 +21,8 @@ _ROUNDS = ((11, 0xED5AD4BB), (15, 0xAC4C1B51), (14, 0x31848BAB))
 
 
 def _word(value):
-    return tf.cast(tf.convert_to_tensor(value), tf.uint32)
+    """Return uint32 words; what is no tensor becomes a constant, without a cast in every traced graph."""
+    return tf.cast(value, tf.uint32) if tf.is_tensor(value) else tf.constant(np.asarray(value).astype(np.uint32))
 
 
 def _mix(x, keys=(None, None, None)):
@@ -31,7 +32,7 @@ def _mix(x, keys=(None, None, None)):
     for key, (shift, factor) in zip(keys, _ROUNDS):
         if key is not None:
             x = x + key
-        x = x * _word(np.uint32(factor))
+        x = x * _word(factor)
         x = xor(x, shift_right(x, _word(shift)))
     return x
 
@@ -57,8 +58,9 @@ def bits(seed, stream, step, shape, transposed=False):
     """
     seed = _word(seed)
     place = _mix(_word(step) + _mix(_word(stream) + _word(0x9E3779B9)))
-    keys = [_mix(seed + _mix(place + _word(k))) for k in (1, 2, 3)]
-    keys = [tf.reshape(k, seed.shape + (1,) * len(shape)) for k in keys]
+    rounds = _mix(place + _word([1, 2, 3]))  # one for each round; small numbers, so all three at once
+    seeds = tf.reshape(seed, (1, *seed.shape, *(1 for _ in shape)))
+    keys = tf.unstack(_mix(seeds + tf.reshape(rounds, (3, *(1 for _ in seeds.shape[1:])))))
     counter = tf.range(int(np.prod(shape)), dtype=tf.int32)
     if transposed:
         counter = tf.linalg.matrix_transpose(tf.reshape(counter, (*shape[:-2], shape[-1], shape[-2])))

@@ -8,7 +8,7 @@ import tensorflow as tf
 from .. import masks
 from . import losses
 from .network import spread
-from .optimizers import Optimizer, clipped, update
+from .optimizers import Optimizer, clipped, step_size, update
 from .stopping import Watch, watch
 
 
@@ -103,7 +103,8 @@ def _step(program, state, hyper, x, y, inside):
         # Models share no weights, so the gradient of the sum holds each model's own gradient.
         total = tf.reduce_sum(value) / tf.reduce_sum(inside) + tf.reduce_sum(network.divergence(params, hyper))
     gradients = tape.gradient(total, [params[i] for i in trained])
-    number = tf.cast(state["step"] + 1, tf.float32)
+    if program.rule.kind == "adam":
+        hyper = hyper | {"step_size": step_size(program.rule, tf.cast(state["step"] + 1, tf.float32), hyper)}
     for place, i in enumerate(trained):
         w = params[i]
         if "gradient_noise" in hyper:
@@ -113,7 +114,7 @@ def _step(program, state, hyper, x, y, inside):
             gradients[place] += losses.penalty_gradient(network.kernels.index(i), w, hyper, state["step"])
     for place, (i, g) in enumerate(zip(trained, clipped(gradients, hyper))):
         w, kernel = params[i], network.kernels.index(i) if i in network.kernels else None
-        w, slots[place] = update(program.rule, w, g, slots[place], number, hyper)
+        w, slots[place] = update(program.rule, w, g, slots[place], hyper)
         after[i] = w if kernel is None else losses.after_step(kernel, w, hyper)
     sums = [tf.reduce_sum(value, axis=2), tf.reduce_sum(correct * inside, axis=2)]
     return {"params": after, "slots": slots}, sums

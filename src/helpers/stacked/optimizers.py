@@ -87,7 +87,12 @@ def clipped(gradients, hyper):
     return gradients
 
 
-def update(rule, w, g, slots, step, hyper):
+def step_size(rule, step, hyper):
+    """Return Adam's η √(1 − β₂ᵗ) / (1 − β₁ᵗ) for step t, float32 [G, K]; the same for all weights, so taken once."""
+    return hyper["learning_rate"] * tf.sqrt(1.0 - tf.pow(rule.beta_2, step)) / (1.0 - tf.pow(rule.beta_1, step))
+
+
+def update(rule, w, g, slots, hyper):
     """Return the new weights and slots after one step.
 
     Parameters
@@ -97,11 +102,9 @@ def update(rule, w, g, slots, step, hyper):
         Weights, and the gradient of loss plus penalty.
     slots : list of tensors like ``w``
         Adam's two moments; the momentum of SGD, or nothing where no model has any.
-    step : float32 scalar
-        Number of this step, from 1.
     hyper : dict of settings [G, K]
-        ``learning_rate``, ``momentum`` and, where any model has them, ``weight_decay`` (decoupled, as in
-        Keras) and ``coupled_weight_decay`` (added to the gradient, as in PyTorch's ``weight_decay``).
+        ``learning_rate``, ``momentum`` or Adam's ``step_size`` and, where any model has them, ``weight_decay``
+        (decoupled, as in Keras) and ``coupled_weight_decay`` (added to the gradient, as in PyTorch's ``weight_decay``).
     """
     lr = spread(hyper["learning_rate"], w)
     if "coupled_weight_decay" in hyper:
@@ -110,10 +113,9 @@ def update(rule, w, g, slots, step, hyper):
         w = w - w * spread(hyper["weight_decay"], w) * lr
     if rule.kind == "adam":
         m, v = slots
-        alpha = lr * tf.sqrt(1.0 - tf.pow(rule.beta_2, step)) / (1.0 - tf.pow(rule.beta_1, step))
         m = m + (g - m) * (1.0 - rule.beta_1)
         v = v + (g * g - v) * (1.0 - rule.beta_2)
-        return w - m * alpha / (tf.sqrt(v) + rule.epsilon), [m, v]
+        return w - m * spread(hyper["step_size"], w) / (tf.sqrt(v) + rule.epsilon), [m, v]
     if not slots:
         return w - g * lr, []
     (m,) = slots
