@@ -241,6 +241,17 @@ def test_weight_normalization():
     assert np.abs(models[0].predict(X_VAL, verbose=0) - models[1].predict(X_VAL, verbose=0)).max() > 1e-2
 
 
+def test_weight_normalization_of_units_that_start_at_zero():
+    """Their length and gain are zero, and nothing may become NaN of it."""
+
+    def zeros():
+        return keras.Sequential([keras.Input((12,)), keras.layers.Dense(3, kernel_initializer="zeros")])
+
+    stack, _ = stack_of(zeros, stacked.grid(weight_normalization=[1]), OPTIMIZERS["adam"]())
+    kernel, bias = stack.weights(0)
+    assert not kernel.any() and np.isfinite(bias).all() and bias.any()
+
+
 @pytest.mark.parametrize("monitor", ["val_loss", "val_accuracy"])
 def test_early_stopping(monitor):
     """Each model stops where Keras's callback stops it, and the best weights come back."""

@@ -136,7 +136,8 @@ def to_keras(network, arrays):
             found.append(np.ascontiguousarray(w.T.reshape(*window, -1, len(w)) if window else w.T))
         elif kind == "gain":
             if np.isfinite(w).all():
-                found[-1] = found[-1] * (w / np.linalg.norm(found[-1].T, axis=1, keepdims=True)).T
+                length = np.linalg.norm(found[-1].T, axis=1, keepdims=True)
+                found[-1] = found[-1] * (w / np.maximum(length, 1e-15)).T  # a row of zeros stays what it is
         elif kind != "draw":
             found.append(np.ascontiguousarray(w.T) if kind == "log_scale" else w[:, 0])
     return found

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from .. import masks
-from .network import spread
+from .network import row_squares, spread
 
 LOSSES = ("sparse_categorical_crossentropy", "mse")
 
@@ -74,6 +74,6 @@ def after_step(k, w, hyper):
         w = tf.sign(w) * tf.maximum(tf.abs(w) - threshold, 0.0)
     if "max_norm" in hyper:
         most = spread(hyper["max_norm"][k], w)
-        norm = tf.sqrt(tf.reduce_sum(tf.square(w), axis=-1, keepdims=True))
+        norm = tf.sqrt(row_squares(w))
         w = w * tf.where(tf.math.is_finite(most), tf.clip_by_value(norm, 0.0, most) / (1e-7 + norm), 1.0)
     return w

@@ -110,21 +110,21 @@ class DenseNetwork(NamedTuple):
         for name, *options in self.ops:
             if name == "dense":
                 bias, form = options
-                w, length = params[next(rest)], 1.0
+                w, scale = params[next(rest)], 1.0
                 if form == "gain":
-                    w = _weight_normalized(w, params[next(rest)])
+                    scale = _weight_normalizing(w, params[next(rest)])
                 elif form in ("matrix", "columns"):
-                    axes = [-2, -1] if form == "matrix" else [-1]
-                    length = tf.sqrt(tf.reduce_sum(tf.square(w), axis=axes, keepdims=True))
+                    square = row_squares(w)
+                    scale = 1.0 / tf.sqrt(tf.reduce_sum(square, axis=-2, keepdims=True) if form == "matrix" else square)
                 shift = params[next(rest)] if bias else 0.0
                 if form in _RANDOM:
-                    scale, noise = tf.exp(params[next(rest)]), 0.0
+                    deviation, noise = tf.exp(params[next(rest)]), 0.0
                     draw = params[next(rest)] if form == "density" else None
                     if training and form == "density":
                         noise = _rotated(draw, step, w.shape)
                     elif training:
                         noise = masks.normal(hyper["seed"], masks.WEIGHTS + dense, step, tuple(w.shape[2:]))
-                    w = _RANDOM[form].weight(w, scale, noise, tf.exp)
+                    w = _RANDOM[form].weight(w, deviation, noise, tf.exp)
                 stream = 3 * dense + _DROPCONNECT
                 rate = hyper and (hyper["connect"][dense] if form in MASKED else hyper.get("dropconnect"))
                 if rate is not None and form != "connect":  # one mask for the whole batch
@@ -137,7 +137,7 @@ class DenseNetwork(NamedTuple):
                 elif form == "connect" and training:
                     h = masked_product(w, _columns(h, rows), hyper["seed"], stream, step, rate, dense == 0) + shift
                 else:
-                    h = product(w, h, rows) / length + shift  # cheaper than dividing the kernel
+                    h = product(w, h, rows) * scale + shift  # cheaper than scaling the kernel
                 dense, rows = dense + 1, False
             elif name == "activation":
                 h = keras.activations.get(options[0])(h)
@@ -207,6 +207,11 @@ def product(w, h, rows=False):
     return tf.reshape(tf.matmul(tall, h, transpose_b=rows), [groups, models, units, -1])
 
 
+def row_squares(w):
+    """Return the sum of squares of each row, as a product with ones: XLA adds up a row number by number."""
+    return tf.matmul(tf.square(w), tf.ones([w.shape[-1], 1]))
+
+
 def _columns(h, rows):
     """Return ``h`` with an example in each column, whether it has them in ``rows`` or so already."""
     return tf.linalg.matrix_transpose(h) if rows else h
@@ -224,15 +229,15 @@ def _drawn(form, w, free, h, hyper, stream, step):
     return z + tf.sqrt(tf.maximum(variance, 1e-16)) * masks.normal(hyper["seed"], stream, step, tuple(z.shape[2:]))
 
 
-def _weight_normalized(v, gain):
-    """Return g v / ‖v‖ row by row (Salimans & Kingma 2016, eq. 2); rows with an infinite gain stay v.
+def _weight_normalizing(v, gain):
+    """Return g / ‖v‖ of each row, the factor of what v gives (Salimans & Kingma 2016, eq. 2); 1 at an infinite gain.
 
     The infinite gain marks the models of a stack that do without weight normalization.
     """
-    normal = tf.math.is_finite(gain)
     # The root of an exact zero has no gradient; a row of zeros stays what it is.
-    length = tf.sqrt(tf.maximum(tf.reduce_sum(tf.square(v), axis=-1, keepdims=True), 1e-30))
-    return v * tf.where(normal, tf.where(normal, gain, 1.0) / length, 1.0)
+    length = tf.sqrt(tf.maximum(row_squares(v), 1e-30))
+    normal = tf.math.is_finite(gain)
+    return tf.where(normal, tf.where(normal, gain, 1.0) / length, 1.0)
 
 
 def draws(seed, dense, count):
