@@ -4,6 +4,7 @@ tables and what was to be shown, and with ``--into FILE`` adds the raw times to 
 Every measurement is a process of its own, so its time includes tracing and compiling (not importing), and
 its peak memory is its own. Methods alternate; medians over repetitions are compared. JAX and torch are
 optional (``pip install jax==0.10.0``, ``pip install torch==2.13.0``); without them, the lines say so. The
+XLA flags of ``helpers.stacked`` serve every method that compiles with XLA, JAX too. The
 whole may be measured in pieces that join the same record:
 
     python benchmarks/run.py --parts train --methods keras stack --workloads W1 --models 100 --into FILE

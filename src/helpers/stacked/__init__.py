@@ -10,7 +10,13 @@ Each model takes the steps that Keras's own ``fit`` would take with the same wei
 (``tests/test_stacked_keras.py``).
 """
 
-from .settings import SettingsError, grid
-from .stack import DivergenceWarning, Stack
+import os
+
+# XLA takes vectors half as wide as the processor has, unless told; with all of AVX-512, random masks take half the
+# time. What a user has set comes later in the line, and so wins. XLA reads this when it first compiles.
+os.environ["XLA_FLAGS"] = f"--xla_cpu_prefer_vector_width=512 {os.environ.get('XLA_FLAGS', '')}".strip()
+
+from .settings import SettingsError, grid  # noqa: E402
+from .stack import DivergenceWarning, Stack  # noqa: E402
 
 __all__ = ["DivergenceWarning", "SettingsError", "Stack", "grid"]
