@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from . import engine, plan, scoring, stopping
 from . import settings as table
+from .active import active, chosen, only
 from .examples import chunks
 
 _ORDER_BYTES = 8 * 2**20  # of batch orders in one compiled call
@@ -99,7 +100,10 @@ class Group:
         # These are settings, and no part of the program.
         rule = self.rule._replace(learning_rate=0.0, momentum=0.0, weight_decay=0.0, clipnorm=0.0, global_clipnorm=0.0)
         train = engine.trainer(engine.Program(self.network, self.loss, rule, watch))
-        x, held_out = tf.constant(plan.filled(examples.x)), self._validation(validation, self.largest)
+        # A callback may look at the weights, and expects all of them.
+        inputs = None if callbacks else active(self, examples.x, *(validation or ())[:1])
+        x = tf.constant(plan.filled(chosen(examples.x, inputs)))
+        held_out = self._validation(validation, self.largest, inputs)
         every = tf.constant(plan.filled(examples.y)) if mse else None
         history = np.full((len(self.members), epochs, 6), np.nan, np.float32)
         self.best_epoch = np.full(len(self.members), -1)
@@ -135,12 +139,13 @@ class Group:
                         break
             self._keep(block, state, watch)
 
-        if self.beside == 1:
-            for block in blocks:
-                one(block)
-        else:
-            with ThreadPoolExecutor(self.beside) as pool:
-                list(pool.map(one, blocks))
+        with only(self, inputs):
+            if self.beside == 1:
+                for block in blocks:
+                    one(block)
+            else:
+                with ThreadPoolExecutor(self.beside) as pool:
+                    list(pool.map(one, blocks))
         self.epoch += epochs
         return history
 
@@ -159,11 +164,11 @@ class Group:
             stop[block.real] |= np.broadcast_to(np.asarray(callback(epoch, logs), bool), block.real.sum())
         return stop
 
-    def _validation(self, validation, models):
+    def _validation(self, validation, models, inputs):
         if validation is None:  # a program that does not score is compiled sooner
             return {}
         size = scoring.chunk(self, models, len(validation[0]))
-        x, y = (tf.constant(chunks(a, size)) for a in validation)
+        x, y = (tf.constant(chunks(a, size)) for a in (chosen(validation[0], inputs), validation[1]))
         return {"x": x, "targets": y, "n": np.int32(len(validation[0]))}
 
     def _state(self, block, watch):

@@ -63,7 +63,8 @@ def rounded(count):
 
 def filled(array):
     """Return ``array`` with rows of zeros up to 1024 rows; one with more as it is."""
-    return np.concatenate([array, np.zeros((max(0, 1024 - len(array)), *array.shape[1:]), array.dtype)])
+    missing = max(0, 1024 - len(array))
+    return np.concatenate([array, np.zeros((missing, *array.shape[1:]), array.dtype)]) if missing else array
 
 
 def blocks(groups, most):
