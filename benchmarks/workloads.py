@@ -58,9 +58,9 @@ def images(workload):
     return fold[0], y[: workload.n].astype("int32"), fold[1], d.y_test.astype("int32")
 
 
-def step_flops(workload):
+def step_flops(workload, inputs=784):
     """Return the floating-point operations of the matrix products of one model and training step."""
-    sizes = (784, *workload.layers, 10)
+    sizes = (inputs, *workload.layers, 10)
     products = [a * b for a, b in zip(sizes, sizes[1:])]
     # Forward and weight gradient everywhere, the gradient of the inputs everywhere but in the first layer.
     return 2 * workload.batch * (3 * sum(products) - products[0])
