@@ -15,6 +15,7 @@ import argparse
 import datetime
 import json
 import os
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,18 @@ def opened(path):
     return record
 
 
+def begin(record, limit):
+    """Add a session to the record and return its number; refuse it where the matrix product tells of other conditions."""
+    before = [session["gflops"] for session in record["sessions"]]
+    if before and not 0.8 < limit / statistics.median(before) < 1.25:
+        raise SystemExit(
+            f"The record was measured where a matrix product reached {statistics.median(before):.0f} GFLOP/s, and here it "
+            f"reaches {limit:.0f}: this is another processor, or a busy one. Wait until it is quiet, or begin another record."
+        )
+    record["sessions"].append({"date": datetime.date.today().isoformat(), "gflops": limit})
+    return len(before)
+
+
 def main():
     """Read the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -137,8 +150,7 @@ def main():
             part.write_text(text + "\n", "utf-8")
             os.replace(part, options.into)
 
-    session, limit = len(record["sessions"]), result(start("limit"))["gflops"]
-    record["sessions"].append({"date": datetime.date.today().isoformat(), "gflops": limit})
+    session = begin(record, result(start("limit"))["gflops"])
     if "train" in options.parts:
         alternate(wanted(options), options.repeats, record, session, save)
     if "steps" in options.parts:

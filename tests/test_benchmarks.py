@@ -44,6 +44,23 @@ def test_medians_and_goals(record):
     assert benchmark.origin(record).startswith("Measured 2026-11-01 to 2026-11-02 on a machine with 2 processors")
 
 
+def test_ratios_compare_what_ran_in_one_session(record):
+    """A machine that is slower the next day must not make one method look better."""
+    slow = [run | {"seconds": 2 * run["seconds"], "session": 1} for run in record["runs"] if run["session"] == 0]
+    both = record | {"runs": [run for run in record["runs"] if run["session"] == 0] + slow}
+    both["runs"].append(record["runs"][0] | {"seconds": 520.0, "session": 1})
+    assert benchmark.medians(both).set_index("method").ratio.to_dict() == {"keras": 40.0, "stack": 1.0}
+
+
+def test_times_under_other_conditions_do_not_join_a_record(benchmarks, record):
+    import run
+
+    with pytest.raises(SystemExit, match=r"reached 300 GFLOP/s, and here it reaches 200: this is another processor"):
+        run.begin(record, 200.0)
+    mine = record | {"sessions": list(record["sessions"])}
+    assert run.begin(mine, 290.0) == 2 and mine["sessions"][2]["gflops"] == 290
+
+
 def test_other_work_is_noticed(record):
     assert benchmark.disagreements(record) == []
     for what, value in (("steps", 1404), ("accuracy", 0.90)):

@@ -54,20 +54,21 @@ def medians(record):
     """Return one row per workload, number of models and method: medians over the repetitions, and their range.
 
     Columns: ``seconds``, ``fastest``, ``slowest``, ``cpu_seconds``, ``peak_gib``, ``accuracy``, ``steps``,
-    ``block``, ``runs``, ``ratio`` (seconds as multiples of the stack's, NaN where that was not measured)
-    and ``share`` (of the matrix product, over the whole run with compiling and validation).
+    ``block``, ``runs``, ``ratio`` (seconds as multiples of the stack's median in the same session, since a machine
+    changes its pace from one to the next; NaN where that was not measured) and ``share`` (of the matrix product, over
+    the whole run with compiling and validation).
     """
     runs, keys = pd.DataFrame(record["runs"]), ["workload", "models", "method"]
     limit = runs.session.map(lambda session: record["sessions"][session]["gflops"])
     runs["share"] = pd.to_numeric(runs.gflop) / runs.seconds / limit
-    names = ["seconds", "cpu_seconds", "peak_gib", "accuracy", "block", "steps", "share"]
+    together = ["workload", "models", "session"]
+    stack = runs[runs.method == "stack"].groupby(together).seconds.median()
+    runs["ratio"] = runs.seconds / stack.reindex(pd.MultiIndex.from_frame(runs[together])).to_numpy()
+    names = ["seconds", "cpu_seconds", "peak_gib", "accuracy", "block", "steps", "share", "ratio"]
     table, seconds = runs.groupby(keys)[names].median(), runs.groupby(keys).seconds
     table = table.assign(fastest=seconds.min(), slowest=seconds.max(), runs=seconds.size()).reset_index()
     table["method"] = pd.Categorical(table.method, TITLES)
-    table = table.sort_values(keys, ignore_index=True).astype({"method": str})
-    stack = table[table.method == "stack"].set_index(["workload", "models"]).seconds
-    own = stack.reindex(pd.MultiIndex.from_frame(table[["workload", "models"]]))
-    return table.assign(ratio=table.seconds / own.to_numpy())
+    return table.sort_values(keys, ignore_index=True).astype({"method": str})
 
 
 def disagreements(record):
