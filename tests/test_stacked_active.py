@@ -24,13 +24,15 @@ def trained(settings, x=DARK, optimizer=None, x_val=DARK_VAL, build=dense, epoch
 @pytest.fixture
 def used(monkeypatch):
     """Collect how many inputs each ``fit`` trained with."""
-    found, only = [], active.only
+    found = []
 
-    def noted(group, inputs):
+    def noted(*args):
+        inputs = active.active(*args)
         found.append(12 if inputs is None else len(inputs))
-        return only(group, inputs)
+        return inputs
 
-    monkeypatch.setattr("helpers.stacked.group.only", noted)
+    monkeypatch.setattr("helpers.stacked.group.active", noted)
+    monkeypatch.setattr(active, "_VECTOR", 1)
     return found
 
 
@@ -96,20 +98,48 @@ def test_so_do_they_with_momentum_from_other_examples(used):
     assert distance(stack.weights(0), model.get_weights()) <= 1e-5
 
 
+def test_adam_without_epsilon_divides_by_zero_there_as_in_keras(used):
+    with pytest.warns(stacked.DivergenceWarning):
+        stack = trained(stacked.grid(seed=[0]), optimizer=keras.optimizers.Adam(0.01, epsilon=0.0), epochs=1)
+    assert used == [12] and np.isnan(stack.weights(0)[0][IDLE]).all()
+
+
+def test_lengths_are_filled_up_to_vectors():
+    """So that many numbers of inputs share few programs, and odd lengths do not slow the products."""
+    x = np.zeros((3, 100), "float32")
+    x[:, 3:40] = 1.0
+    stack = stacked.Stack(lambda: keras.Sequential([keras.Input((100,)), keras.layers.Dense(2)]), stacked.grid(seed=[0]))
+    stack.compile("sgd")
+    found = active.active(stack._groups[0], x)
+    assert len(found) == 48 and set(range(3, 40)) < set(found.tolist())
+    assert active.active(stack._groups[0], np.ones_like(x)) is None
+
+
 def test_callbacks_see_all_weights(used):
+    """They are called where all weights are in use, for they may score the models."""
     seen = []
     stack = stacked.Stack(dense, stacked.grid(seed=[0]))
     stack.compile(ADAM())
     stack.fit(DARK, Y, BATCH, 2, callbacks=[lambda epoch, logs: seen.append(stack.predict(DARK).shape) or False])
-    assert used == [12] and seen == [(1, 250, 3)] * 2
+    assert used == [] and seen == [(1, 250, 3)] * 2
 
 
-def test_a_failure_gives_the_kernels_back():
-    stack = stacked.Stack(dense, stacked.grid(seed=[0]))
+def test_an_interrupted_fit_leaves_whole_models_behind(monkeypatch):
+    """What was finished has its new weights and steps, and the rest is as before."""
+    settings = stacked.grid(seed=[0], n_train=[40, 60, 80])  # a block each
+    stack = stacked.Stack(dense, settings)
     stack.compile(ADAM())
-    stack.fit(DARK, Y, BATCH, 1)
-    group = stack._groups[0]
-    before = stack.weights(0)
-    with pytest.raises(KeyboardInterrupt), active.only(group, np.arange(5)):
-        raise KeyboardInterrupt
-    assert distance(stack.weights(0), before) == 0 and [s.shape for s in group.slots[0]] == [group.params[0].shape] * 2
+    before, kept = [stack.weights(i) for i in range(3)], type(stack._groups[0])._keep
+
+    def failing(group, block, *rest):
+        if 1 in block.models:
+            raise KeyboardInterrupt
+        return kept(group, block, *rest)
+
+    monkeypatch.setattr(type(stack._groups[0]), "_keep", failing)
+    with pytest.raises(KeyboardInterrupt):
+        stack.fit(DARK, Y, BATCH, 1)
+    for i in range(3):
+        moved = distance(stack.weights(i), before[i]) > 1e-4
+        assert moved == (stack.steps[i] > 0), (i, stack.steps)
+    assert stack.steps[1] == 0

@@ -34,11 +34,11 @@ def load(path=RESULTS):
     """Return the record of the last full benchmark, a dict.
 
     ``machine`` and ``versions``: what it ran on. ``workloads``: {name: what it is}. ``sessions``: [{date,
-    gflops}], one for each time the command was run, with the matrix product that the machine then reached.
+    gflops, commit}], one for each time the command was run, with the matrix product that the machine then reached.
     ``runs``: [{workload, method, models, seconds, cpu_seconds, peak_gib, accuracy, steps, block, gflop,
     session}], every one a process of its own. ``steps``: [{workload, models, ms, share, session}], ``ms`` per
-    step of all models together and ``share`` of the matrix product. ``regularizers``: [{arm, models, ratio,
-    ms, session}].
+    step of all models together and ``share`` of the matrix product, where products with inputs that are zero in all
+    images do not count. ``regularizers``: [{arm, models, ratio, ms, session}].
 
     Raises
     ------

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from . import engine, plan, scoring, stopping
 from . import settings as table
-from .active import active, chosen, only
+from .active import active, chosen, put_back, shown
 from .examples import chunks
 
 _ORDER_BYTES = 8 * 2**20  # of batch orders in one compiled call
@@ -102,7 +102,7 @@ class Group:
         train = engine.trainer(engine.Program(self.network, self.loss, rule, watch))
         # A callback may look at the weights, and expects all of them.
         inputs = None if callbacks else active(self, examples.x, *(validation or ())[:1])
-        x = tf.constant(plan.filled(chosen(examples.x, inputs)))
+        x = tf.constant(plan.filled(shown(examples.x, inputs)))
         held_out = self._validation(validation, self.largest, inputs)
         every = tf.constant(plan.filled(examples.y)) if mse else None
         history = np.full((len(self.members), epochs, 6), np.nan, np.float32)
@@ -115,7 +115,7 @@ class Group:
 
         def one(block):
             n = len(examples.of(self.members[block.models[0, 0]])[0])
-            state = self._state(block, watch)
+            state, taken = self._state(block, watch, inputs), 0
             hyper = self._hyper(block, patience, min_delta, start_from)
             for start in range(0, epochs, per_call):
                 which = np.arange(start, min(start + per_call, epochs))
@@ -130,22 +130,22 @@ class Group:
                 record = np.stack([r.numpy()[: len(which)] for r in record], axis=-1)
                 history[block.models[block.real], start : start + len(record)] = np.moveaxis(record, 0, 2)[block.real]
                 trained = record[..., -1].sum(axis=0).astype(np.int32)  # epochs; a stopped model takes no more steps
-                self.step[block.models[block.real]] += -(-n // size) * trained[block.real]
+                taken += -(-n // size) * trained
                 count(block.real.sum() * len(record))
                 if watch:
                     state["watch"]["alive"] &= ~self._stopped(callbacks, start, block, record[-1])
                     if not state["watch"]["alive"].numpy()[block.real].any():
                         count(block.real.sum() * (epochs - start - len(record)))
                         break
-            self._keep(block, state, watch)
+            self._keep(block, state, watch, inputs)
+            self.step[block.models[block.real]] += taken[block.real]
 
-        with only(self, inputs):
-            if self.beside == 1:
-                for block in blocks:
-                    one(block)
-            else:
-                with ThreadPoolExecutor(self.beside) as pool:
-                    list(pool.map(one, blocks))
+        if self.beside == 1:
+            for block in blocks:
+                one(block)
+        else:
+            with ThreadPoolExecutor(self.beside) as pool:
+                list(pool.map(one, blocks))
         self.epoch += epochs
         return history
 
@@ -168,12 +168,13 @@ class Group:
         if validation is None:  # a program that does not score is compiled sooner
             return {}
         size = scoring.chunk(self, models, len(validation[0]))
-        x, y = (tf.constant(chunks(a, size)) for a in (chosen(validation[0], inputs), validation[1]))
+        x, y = (tf.constant(chunks(a, size)) for a in (shown(validation[0], inputs), validation[1]))
         return {"x": x, "targets": y, "n": np.int32(len(validation[0]))}
 
-    def _state(self, block, watch):
+    def _state(self, block, watch, inputs):
         params = [w[block.models] for w in self.params]
         slots = [[s[block.models] for s in slots] for slots in self.slots]
+        params[0], slots[0] = chosen(params[0], inputs), [chosen(s, inputs) for s in slots[0]]
         state = {"params": params, "slots": slots, "step": self.step[block.models[0, 0]]}
         return state | ({"watch": stopping.start(watch, params, block.models.shape)} if watch else {})
 
@@ -184,7 +185,7 @@ class Group:
         hyper["patience"] = patience[self.members][block.models].astype(np.float32)
         return hyper | {"min_delta": np.float32(min_delta), "start_from_epoch": np.int32(start_from)}
 
-    def _keep(self, block, state, watch):
+    def _keep(self, block, state, watch, inputs):
         params = state["params"]
         if watch and watch.monitor:
             best, epoch = (state["watch"][k].numpy() for k in ("best", "best_epoch"))
@@ -197,5 +198,6 @@ class Group:
                 ]
         arrays = self.params + [s for slots in self.slots for s in slots]
         values = params + [s for slots in state["slots"] for s in slots]
+        models = block.models[block.real]
         for into, value in zip(arrays, values):
-            into[block.models[block.real]] = np.asarray(value)[block.real]
+            into[models] = put_back(into[models], np.asarray(value)[block.real], inputs)
