@@ -122,7 +122,9 @@ def begin(record, limit):
             f"The record was measured where a matrix product reached {statistics.median(before):.0f} GFLOP/s, and here it "
             f"reaches {limit:.0f}: this is another processor, or a busy one. Wait until it is quiet, or begin another record."
         )
-    record["sessions"].append({"date": datetime.date.today().isoformat(), "gflops": limit})
+    code = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True)
+    now = {"date": datetime.date.today().isoformat(), "gflops": limit, "commit": code.stdout.strip()}
+    record["sessions"].append(now)
     return len(before)
 
 
