@@ -461,6 +461,9 @@ def test_numbers_are_shown_in_the_readers_unit():
     assert "×2.718, 95 % interval" in cards.to_text(judge(**CASES["ratios"]))
     assert "±0.50 pp" in cards.to_text(judge(**CASES["accuracy"]))
     assert "−1.000, 95 %" in cards.to_text(judge(OPPOSITE))
+    printed = {"value": math.log(1.49), "tolerance": 0.1}
+    assert "Published: ×1.49, from ×1.35 to ×1.65" in cards.to_text(judge(GOOD, unit_label="×", published=printed))
+    assert "Published: 0.9 ± 0.005" in cards.to_text(judge(**CASES["published"]))
 
 
 @pytest.mark.parametrize("label, resolution, value, shown", [

@@ -6,7 +6,7 @@ Colors come from the site's style sheet through class names; without it a card i
 import math
 from html import escape
 
-from .effects import drawing, estimate_text, level, margin_text, zero
+from .effects import drawing, estimate_text, level, margin_text, published_text, zero
 from .findings import FAILS, HOLDS, NEGLIGIBLE, NO_EFFECT, OPPOSITE, p_value
 from .statistics import MIN_SEEDS, clopper_pearson
 from .verdicts import Verdict
@@ -137,7 +137,7 @@ def facts(verdict: Verdict) -> list[tuple[str, str]]:
     for text, true in (verdict.checks or {}).items():
         rows.append(("True" if true else "Not true", text))
     if statement.published:
-        rows.append(("Published", f"{statement.published.value:g} ± {statement.published.tolerance:g}"))
+        rows.append(("Published", published_text(verdict)))
     if not verdict.not_run:
         rows.append(("What would change it", what_would_change_it(verdict)))
     return rows

@@ -68,6 +68,15 @@ def margin_text(verdict: Verdict, both: bool = True) -> str:
     return f"{unit(-margin)} to {unit(margin)}" if unit.label == "×" else f"±{unit(margin, sign=False)}"
 
 
+def published_text(verdict: Verdict) -> str:
+    """The published number and how near a rerun has to come, "0.932 ± 0.005" or "×1.49, from ×1.35 to ×1.65"."""
+    value, tolerance = verdict.statement.published.value, verdict.statement.published.tolerance
+    if verdict.statement.unit_label != "×":
+        return f"{value:g} ± {tolerance:g}"
+    unit = Unit("×", tolerance)
+    return f"{unit(value)}, from {unit(value - tolerance)} to {unit(value + tolerance)}"
+
+
 def zero(verdict: Verdict) -> str:
     """How "no difference" reads in the unit of the verdict: 0, or ×1 for ratios."""
     return "×1" if verdict.statement.unit_label == "×" else "0"
