@@ -93,7 +93,7 @@ def test_slider_escapes_html(shown):
 
 def test_slider_takes_the_smaller_encoding():
     for points, kind in ((5, "svg+xml"), (40_000, "png")):
-        assert all(uri.startswith(f"data:image/{kind}") for uri in figures._data_uris([draw(points), draw(points)]))
+        assert all(uri.startswith(f"data:image/{kind}") for uri in figures._data_uris([draw(points), draw(points)], 0)[0])
 
 
 @pytest.mark.parametrize("change, sentence", [
@@ -118,9 +118,9 @@ def test_a_slider_of_many_frames_is_drawn_with_fewer_dots(shown, monkeypatch):
     figs = [figures.subplots()[0] for _ in noise]
     for fig, image in zip(figs, noise):
         fig.axes[0].imshow(image)
-    size = sum(map(len, figures._data_uris(figs)))
+    size = sum(map(len, figures._data_uris(figs, 0)[0]))
     monkeypatch.setattr(figures, "SLIDER_KB", 0.8 * size / 1000)
-    assert sum(map(len, figures._data_uris(figs))) < 0.8 * size
+    assert sum(map(len, figures._data_uris(figs, 0)[0])) < 0.8 * size
 
 
 def test_band_is_the_t_interval():

@@ -165,26 +165,29 @@ def show(fig, *, name, caption, alt):
     _check_text(name, "alt", alt)
     bundle = {
         "image/svg+xml": _render(fig, "svg").decode(),
-        "image/png": base64.b64encode(_render(fig, "png")).decode(),
+        "image/png": _base64(_render(fig, "png")),
         "text/plain": alt,
     }
     _close(fig)
     display(bundle, raw=True, metadata={"rt": {"name": name, "caption": caption, "alt": alt}})
 
 
-def _data_uris(figs):
-    """The figures as data URIs, all SVG or all PNG: what is smaller for the first and the last together.
+def _data_uris(figs, default):
+    """The figures as data URIs, all SVG or all PNG, whichever is smaller for the default one; and that one as PNG.
 
     Where a reader's own list makes more frames than fit, they are drawn with ever fewer dots.
     """
-    ends = {kind: [_render(fig, **options) for fig in (figs[0], figs[-1])] for kind, options in _FRAME.items()}
-    kind = min(ends, key=lambda kind: sum(map(len, ends[kind])))
-    first, last = ends[kind]
-    images = [first, *(_render(fig, **_FRAME[kind]) for fig in figs[1:-1]), last]
+    shown = {kind: _render(figs[default], **options) for kind, options in _FRAME.items()}
+    kind = min(shown, key=lambda kind: len(shown[kind]))
+    images = [shown[kind] if i == default else _render(fig, **_FRAME[kind]) for i, fig in enumerate(figs)]
     for dpi in (80, 60, 45):
         if sum(map(len, images)) > 0.74 * SLIDER_KB * 1000:  # base64 takes 4 bytes for 3
             kind, images = "png", [_render(fig, "png", dpi) for fig in figs]
-    return [f"data:image/{kind};base64,{base64.b64encode(image).decode()}" for image in images]
+    return [f"data:image/{kind};base64,{_base64(image)}" for image in images], _base64(shown["png"])
+
+
+def _base64(image):
+    return base64.b64encode(image).decode()
 
 
 def slider(frames, values, *, label, name, caption, alts, default=0):
@@ -224,10 +227,11 @@ def slider(frames, values, *, label, name, caption, alts, default=0):
         _check_text(name, "alt", alt)
     esc = html.escape
     texts = [v if isinstance(v, str) else f"{v:g}" for v in values]
+    uris, still = _data_uris(frames, default)
     images = "\n".join(
         f'<img class="rt-frame" src="{uri}" alt="{esc(alt)}" data-value="{esc(text)}"'
         f' style="max-width:100%"{"" if i == default else " hidden"}>'
-        for i, (uri, text, alt) in enumerate(zip(_data_uris(frames), texts, alts, strict=True))
+        for i, (uri, text, alt) in enumerate(zip(uris, texts, alts, strict=True))
     )
     if len(images) > SLIDER_KB * 1000:
         raise ValueError(
@@ -246,7 +250,7 @@ def slider(frames, values, *, label, name, caption, alts, default=0):
     )
     bundle = {
         "text/html": figure,
-        "image/png": base64.b64encode(_render(frames[default], "png")).decode(),
+        "image/png": still,
         "text/plain": alts[default],
     }
     for fig in frames:
