@@ -18,6 +18,7 @@ from plan import ROOT, Plan
 SETTINGS = {
     "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": "-1", "PYTHONHASHSEED": "0",
+    "XLA_FLAGS": "--xla_cpu_parallel_codegen_split_count=1",  # one thread compiles a program faster in one piece
 }
 
 
